@@ -1,0 +1,75 @@
+"""What a project plugin is, and how plugins are discovered (entry-point group `clipapps.projects`)."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+
+from clipapps.errors import UserError, did_you_mean
+
+ENTRY_POINT_GROUP = "clipapps.projects"
+
+
+@dataclass(frozen=True)
+class Project:
+    """One task project: cheap facts only; everything heavy is named by a string and imported on first use.
+
+    Args:
+        name: as the command line spells it, for example "denseclip".
+        package: importable package that holds the project, with its configs in `<package>/configs/`.
+        summary: one sentence for `clipapps list`.
+        modules: modules to import when a class of this project is first needed by name.
+        config_keys: top-level config keys the project adds to mmengine's.
+        inferencer: "module:Class" of the one-call inference class, if there is one.
+        converter: "module:function" that turns an authors' checkpoint into ours, if there is one.
+        weights: shipped weights: name -> file relative to the package; the first is the default.
+        extra: the pip extra that installs what the project needs.
+    """
+
+    name: str
+    package: str
+    summary: str
+    modules: tuple[str, ...] = ()
+    config_keys: tuple[str, ...] = ()
+    inferencer: str | None = None
+    converter: str | None = None
+    weights: dict[str, str] = field(default_factory=dict)
+    extra: str | None = None
+
+
+@dataclass(frozen=True)
+class BrokenProject:
+    """A plugin whose module could not be imported: reported, never fatal."""
+
+    name: str
+    reason: str
+
+
+@cache
+def discover() -> dict[str, Project | BrokenProject]:
+    """Every installed project by name; one that fails to import is a `BrokenProject`."""
+    found: dict[str, Project | BrokenProject] = {}
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
+        try:
+            found[entry.name] = importlib.import_module(entry.value).PROJECT
+        except Exception as error:
+            found[entry.name] = BrokenProject(entry.name, f"{type(error).__name__}: {error}")
+    return found
+
+
+def list_projects() -> list[str]:
+    """Names of the projects that can be used."""
+    return [name for name, project in discover().items() if isinstance(project, Project)]
+
+
+def get_project(name: str) -> Project:
+    """The project of that name; raises UserError with a suggestion when there is none or it is broken."""
+    project = discover().get(name)
+    if project is None:
+        raise UserError(f"There is no project {name!r}.{did_you_mean(name, discover())} "
+                        "`clipapps list projects` shows what is installed.")
+    if isinstance(project, BrokenProject):
+        raise UserError(f"The project {name!r} cannot be imported: {project.reason}. `clipapps doctor` says more.")
+    return project

@@ -1,0 +1,1 @@
+"""Interactive demos of the task projects."""
