@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,7 +28,7 @@ def verb_parser(subparsers: Subparsers, name: str, summary: str, run: Callable[[
     examples = "\n".join(f"  {line.strip()}" for line in example.strip().splitlines())
     opening = summary[:1].upper() + summary[1:] + "."
     parser = subparsers.add_parser(
-        name, help=summary, description=f"{opening} {description}".strip(), epilog=f"example:\n{examples}",
+        name, help=summary, description=textwrap.fill(f"{opening} {description}".strip(), 100), epilog=f"example:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS,
                         help="on an error, show the full traceback")
