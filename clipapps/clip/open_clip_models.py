@@ -1,0 +1,139 @@
+"""The only module that imports open_clip: architectures, pretrained tags, tokenizers, downloads."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
+from torch import Tensor, nn
+
+from clipapps.clip.tiny import TINY_ARCHS
+from clipapps.errors import UserError, WeightsError, did_you_mean
+
+HUB_PREFIX = "hf-hub:"
+Tokenizer = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Arch:
+    """An architecture: its name and open_clip's description of it (embed_dim, vision_cfg, text_cfg, ...)."""
+
+    name: str
+    config: dict[str, Any]
+
+
+def list_archs() -> list[str]:
+    """Every architecture name: the built-in tiny ones, then open_clip's."""
+    return [*TINY_ARCHS, *open_clip.list_models()]
+
+
+def list_tags(arch: str) -> list[str]:
+    """Pretrained tags of an architecture name, "builtin" for the tiny ones."""
+    return ["builtin"] if arch in TINY_ARCHS else open_clip.list_pretrained_tags_by_model(arch)
+
+
+def resolve_arch(arch: str | dict[str, Any]) -> Arch:
+    """Find an architecture by name, .json file, "hf-hub:org/repo", or open_clip config dict.
+
+    Raises:
+        UserError: unknown name (with a suggestion), missing or unreadable file, a dict without the needed keys.
+    """
+    if not isinstance(arch, str):
+        return Arch("custom", _checked_config(dict(arch), "The architecture dict"))
+    if arch in TINY_ARCHS:
+        return Arch(arch, copy.deepcopy(TINY_ARCHS[arch]))
+    if arch.endswith(".json"):
+        return Arch(Path(arch).stem, _read_config(Path(arch)))
+    if arch.startswith(HUB_PREFIX):
+        return Arch(arch, _fetch(arch, lambda: open_clip.get_model_config(arch), "its config"))
+    config = open_clip.get_model_config(arch)
+    if config is None:
+        raise UserError(f"There is no architecture {arch!r}.{did_you_mean(arch, list_archs())} "
+                        "`clipapps list models` shows all.")
+    return Arch(arch, config)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"The architecture file {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"The architecture file {path} is not JSON: {error}.") from error
+    return _checked_config(config.get("model_cfg", config), f"The architecture file {path}")
+
+
+def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
+    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
+    if missing:
+        raise UserError(f"{where} lacks {', '.join(missing)}; open_clip's model configs show what belongs there.")
+    # mmengine hands over its own dict type, which open_clip's dataclass check does not take for a dict.
+    return {key: dict(value) if isinstance(value, dict) else value for key, value in config.items()}
+
+
+def build_model(arch: Arch) -> nn.Module:
+    """The open_clip model with random weights, float32, on the CPU; nothing is downloaded."""
+    config = copy.deepcopy(arch.config)
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    if "hf_model_name" in text:
+        raise UserError(f"{arch.name} has a Hugging Face text encoder, which clipapps does not support; "
+                        "choose an architecture with CLIP's own text tower.")
+    model_type = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
+    if "multimodal_cfg" in config:
+        raise UserError(f"{arch.name} is a captioning model (CoCa), which clipapps does not support.")
+    try:
+        return model_type(**config)
+    except (TypeError, RuntimeError) as error:
+        raise UserError(f"open_clip cannot build {arch.name}: {error}") from error
+
+
+def normalization(arch: Arch, weights: str | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std (0..1 scale) of a tag's preprocessing; without a tag, those that the architecture's tags share."""
+    known = open_clip.list_pretrained_tags_by_model(arch.name)
+    tag = weights if weights in known else (known[0] if known else None)
+    config = (get_pretrained_cfg(arch.name, tag) if tag else None) or {}
+    return tuple(config.get("mean") or OPENAI_DATASET_MEAN), tuple(config.get("std") or OPENAI_DATASET_STD)
+
+
+def build_tokenizer(arch: Arch) -> Tokenizer:
+    """The tokenizer that belongs to an architecture; some are fetched from a hub at first use."""
+    text = arch.config["text_cfg"]
+    if "hf_tokenizer_name" in text or "siglip" in arch.name.lower():
+        return _fetch(arch.name, lambda: open_clip.get_tokenizer(arch.name), "its tokenizer")
+    return open_clip.SimpleTokenizer(context_length=text.get("context_length", 77))
+
+
+def download_weights(arch: Arch, weights: str) -> Path:
+    """Local path of a tag's or a hub repository's weights, downloaded when not cached.
+
+    Raises:
+        WeightsError: unknown tag (with a suggestion), or no network.
+    """
+    if weights.startswith(HUB_PREFIX):
+        repository = weights.removeprefix(HUB_PREFIX)
+        return Path(_fetch(weights, lambda: download_pretrained_from_hf(repository), "its weights"))
+    config = get_pretrained_cfg(arch.name, weights)
+    if not config:
+        known = open_clip.list_pretrained_tags_by_model(arch.name)
+        raise WeightsError(f"{weights!r} is neither a file nor a pretrained tag of {arch.name}."
+                           f"{did_you_mean(weights, known)} Tags: {', '.join(known) or 'none'}.")
+    source = config.get("hf_hub") or config.get("url")
+    return Path(_fetch(f"{arch.name}/{weights} ({source})", lambda: download_pretrained(config), "its weights"))
+
+
+def _fetch(name: str, download: Callable[[], Any], what: str) -> Any:
+    try:
+        return download()
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"{name}: {what} cannot be fetched ({reason}). Without a network, download the file "
+                           "elsewhere and give its path as `weights`.") from error
