@@ -1,4 +1,4 @@
-"""Which packages exist: computed from the folders, so that a new sub-package needs no edit here or in pyproject.toml."""
+"""Which packages exist, computed from the folders: a new sub-package needs no edit here or in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

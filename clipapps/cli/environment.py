@@ -81,7 +81,7 @@ def requirements(versions: dict[str, str]) -> Iterator[Finding]:
 
 
 def _requirements_by_extra() -> dict[str, list[Requirement]]:
-    """Extra -> its own requirements; the empty name holds the required ones; references to other extras are left out."""
+    """Extra -> its own requirements, the empty name for the required ones; references between extras are left out."""
     groups: dict[str, list[Requirement]] = {"": []}
     try:
         lines = metadata.requires("clipapps") or []
@@ -148,7 +148,8 @@ def libraries(versions: dict[str, str]) -> Iterator[Finding]:
         if not users or any(name in versions for name in brought_by) or _loads(library):
             continue
         absent.append(package)
-        yield Finding(f"{library} is missing; {', '.join(users)} needs it", BROKEN, f"sudo apt-get install -y {package}")
+        yield Finding(f"{library} is missing; {', '.join(users)} needs it", BROKEN,
+                      f"sudo apt-get install -y {package}")
     if not absent:
         yield Finding("all system libraries that the installed packages need are there")
 

@@ -86,5 +86,6 @@ def table(rows: list[Row]) -> str:
     cells = [["" if value is None else f"BROKEN: {value}" if key == "broken" else str(value)
               for key, value in row.items()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width).rstrip()
-                     for line in cells)
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width).rstrip()
+        for line in cells)

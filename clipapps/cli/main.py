@@ -55,7 +55,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"error: {_last_words(error)}", error.exit_code
     if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
         where = f" ({error.filename})" if error.filename else ""
-        return f"error: The disk cannot be written: {error.strerror}{where}. Free some space or choose another folder.", DISK
+        return (f"error: The disk cannot be written: {error.strerror}{where}. "
+                "Free some space or choose another folder."), DISK
     if _is_out_of_memory(error):
         return ("error: Out of memory. Try a smaller batch or a smaller image size, "
                 "for example `train_dataloader.batch_size=2`."), MEMORY

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 else:
     Subparsers: TypeAlias = argparse._SubParsersAction
 
-CONFIG_HELP = "a config file, or a name that `clipapps list configs` shows, such as denseclip/denseclip_fpn_tiny_toyworld"
+CONFIG_HELP = "a config file, or a name from `clipapps list configs` such as denseclip/denseclip_fpn_tiny_toyworld"
 
 
 def verb_parser(subparsers: Subparsers, name: str, summary: str, run: Callable[[argparse.Namespace], int], *,
@@ -26,9 +26,9 @@ def verb_parser(subparsers: Subparsers, name: str, summary: str, run: Callable[[
         description: more than the summary, shown by `clipapps <verb> --help`.
     """
     examples = "\n".join(f"  {line.strip()}" for line in example.strip().splitlines())
-    opening = summary[:1].upper() + summary[1:] + "."
+    opening = f"{summary[:1].upper()}{summary[1:]}. {description}".strip()
     parser = subparsers.add_parser(
-        name, help=summary, description=textwrap.fill(f"{opening} {description}".strip(), 100), epilog=f"example:\n{examples}",
+        name, help=summary, description=textwrap.fill(opening, 100), epilog=f"example:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS,
                         help="on an error, show the full traceback")
