@@ -2,5 +2,28 @@
 
 from __future__ import annotations
 
+from .captions import Caption, CaptionDetail, caption, known_words, make_caption, sample_caption, split_words
+from .datasets import ATTRIBUTES, ToyWorldScenes, ToyWorldSegmentation, scene_attributes
+from .pairs import PAIR_ATTRIBUTES, ScenePair, differences, sample_pair
 from .render import Rendering, render
 from .scene import Scene, SceneObject, SceneSpec, sample_scene
+from .vocabulary import (
+    BACKGROUNDS,
+    CATEGORIES,
+    COLORS,
+    DISTANCES,
+    LIGHTINGS,
+    ORIENTATIONS,
+    POSITIONS,
+    SIZES,
+    TEXTURES,
+    class_names,
+    palette,
+)
+
+__all__ = [
+    "ATTRIBUTES", "BACKGROUNDS", "CATEGORIES", "COLORS", "DISTANCES", "LIGHTINGS", "ORIENTATIONS", "PAIR_ATTRIBUTES",
+    "POSITIONS", "SIZES", "TEXTURES", "Caption", "CaptionDetail", "Rendering", "Scene", "SceneObject", "ScenePair",
+    "SceneSpec", "ToyWorldScenes", "ToyWorldSegmentation", "caption", "class_names", "differences", "known_words",
+    "make_caption", "palette", "render", "sample_caption", "sample_pair", "sample_scene", "scene_attributes", "split_words",
+]
