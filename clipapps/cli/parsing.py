@@ -37,6 +37,6 @@ def verb_parser(subparsers: Subparsers, name: str, summary: str, run: Callable[[
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add `--cfg-options a.b=c ...` and bare `a.b=c ...`; both arrive, in order, as the list `args.overrides`."""
+    """Add `--cfg-options a.b=c ...` and bare `a.b=c ...`; both arrive in the list `args.overrides`, bare ones last."""
     parser.add_argument("--cfg-options", dest="overrides", nargs="+", action="extend", default=[], metavar="a.b=c",
                         help="override config keys; the bare form `a.b=c` works too, anywhere after CONFIG")
