@@ -59,7 +59,7 @@ def read_metrics(file: Path) -> dict[str, Any]:
     try:
         metrics = json.loads(file.read_text())
         float(metrics["mIoU"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ClipAppsError(f"{file} holds no mIoU ({type(error).__name__}: {error}).") from error
     return metrics
 

@@ -161,8 +161,8 @@ def test_top_help_lists_every_verb(clipapps_cli):
 ])
 def test_light_commands_import_nothing_heavy(code):
     heavy = "{'torch', 'numpy', 'mmengine', 'mmcv', 'mmseg', 'open_clip', 'cv2', 'PIL', 'matplotlib'}"
-    done = subprocess.run([sys.executable, "-c", f"import sys\n{code}\nsys.exit(', '.join({heavy} & set(sys.modules)) or 0)"],
-                          capture_output=True, text=True, check=False)
+    check = f"import sys\n{code}\nsys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
