@@ -1,20 +1,61 @@
 """mmengine child registries under the scope "clipapps".
 
-Classes are looked up by name only in text-style configs; our own configs name classes directly. On the first
-miss the core's modules and then the projects' modules are imported (see `clipapps.project`).
+Our own configs name classes directly and need no lookup. A class given by name (text-style configs, plain dicts) is
+looked for among what is imported already, then in the core's modules, then in the projects' modules, those first
+whose name the class name begins with; importing stops as soon as the name is known, so one project never pays for the
+heavy packages of another.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-_CORE_MODULES = ["clipapps.clip", "clipapps.data", "clipapps.toyworld", "clipapps.engine", "clipapps.evaluation",
-                 "clipapps.visualization"]
+from clipapps.project import Project, discover
+
+_CORE_MODULES = ("clipapps.clip", "clipapps.toyworld", "clipapps.data", "clipapps.engine", "clipapps.visualization")
 
 
-def _child(parent: Registry) -> Registry:
-    return Registry(parent.name, parent=parent, scope="clipapps", locations=_CORE_MODULES)
+class LazyRegistry(Registry):
+    """A registry that imports the modules which may define a name only when the name is unknown."""
+
+    def import_from_location(self) -> None:
+        """Nothing: mmengine would import every location at the first lookup."""
+
+    def get(self, key: str) -> Any:
+        """The class or function registered under `key`, or None."""
+        scope, name = self.split_scope_key(key)
+        if scope in (None, self.scope) and not self._is_known(name):
+            for module in _modules_for(name):
+                with contextlib.suppress(ImportError):  # a plugin without its extra hurts nobody else
+                    importlib.import_module(module)
+                if self._is_known(name):
+                    break
+        return super().get(key)
+
+    def _is_known(self, name: str) -> bool:
+        node: Registry | None = self
+        while node is not None:
+            if name in node._module_dict:
+                return True
+            node = node.parent
+        return "." in name  # a dotted path is imported by mmengine itself
+
+
+def _modules_for(name: str) -> Iterator[str]:
+    yield from _CORE_MODULES
+    projects = [project for project in discover().values() if isinstance(project, Project)]
+    for project in sorted(projects, key=lambda p: not name.lower().startswith(p.name.lower())):
+        yield from project.modules
+
+
+def _child(parent: Registry) -> LazyRegistry:
+    return LazyRegistry(parent.name, parent=parent, scope="clipapps")
 
 
 MODELS = _child(root.MODELS)

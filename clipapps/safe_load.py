@@ -84,7 +84,7 @@ def _load_torch(path: Path) -> dict[str, Any]:
         raise WeightsError(_refusal(path, str(error))) from error
     except Exception as error:  # a damaged zip or pickle raises anything from EOFError to RuntimeError
         reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"{path} is damaged or no torch checkpoint ({reason}); download or save it again.") from error
+        raise WeightsError(f"{path} is damaged or no torch checkpoint ({reason}); save it again.") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}; expected a dict of tensors.")
     return content

@@ -192,7 +192,8 @@ class CLIPBackbone(nn.Module):
         std = images.new_tensor(self.image_std).view(-1, 1, 1)
         return (images - mean) / std
 
-    def forward(self, images: Tensor, *, dense: str | None = _DEFAULT, insertions: Sequence[Insertion] = ()) -> Features:
+    def forward(self, images: Tensor, *, dense: str | None = _DEFAULT,
+                insertions: Sequence[Insertion] = ()) -> Features:
         """Run the image tower.
 
         Args:
