@@ -1,0 +1,71 @@
+"""Segmentation datasets on disk: image folder beside label folder, checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clipapps.projects.denseclip.class_names import ADE20K, CAMVID, CAMVID_PALETTE
+from mmseg.datasets.ade import ADE20KDataset
+from mmseg.datasets.basesegdataset import BaseSegDataset
+
+from clipapps.errors import DataError
+from clipapps.registry import DATASETS
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@DATASETS.register_module(name="DenseCLIPFolder")
+class SegmentationFolder(BaseSegDataset):
+    """Images and label maps of equal names in two folders: `images/train/a.jpg`, `annotations/train/a.png`.
+
+    A label map is an 8-bit PNG of class ids; 255 is ignored. Samples are sorted by path and carry `sample_idx`.
+    Arguments are mmseg's `BaseSegDataset`'s: `data_root`, `data_prefix=dict(img_path=..., seg_map_path=...)`,
+    `metainfo=dict(classes=[...])`, `pipeline`, `indices`, `test_mode`, `reduce_zero_label`.
+
+    Raises:
+        DataError: a missing or empty folder, or images without label maps.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        """One record an image: `img_path`, `seg_map_path`, and what the loading transforms need."""
+        images = self._files("img_path")
+        labels = Path(self.data_prefix["seg_map_path"])
+        root = Path(self.data_prefix["img_path"])
+        records = [dict(img_path=str(image), seg_map_path=str(labels / image.relative_to(root).with_suffix(".png")),
+                        label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
+                   for image in images]
+        missing = [record for record in records if not Path(record["seg_map_path"]).is_file()]
+        if missing:
+            raise DataError(f"{len(missing)} of {len(records)} images have no label map, the first is "
+                            f"{missing[0]['img_path']}: expected {missing[0]['seg_map_path']}.")
+        return records
+
+    def _files(self, key: str) -> list[Path]:
+        folder = Path(self.data_prefix[key])
+        if not folder.is_dir():
+            raise DataError(f"The data folder {folder} does not exist. {self._advice()}")
+        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not images:
+            raise DataError(f"The data folder {folder} holds no image ({', '.join(IMAGE_SUFFIXES)}). {self._advice()}")
+        return images
+
+    def _advice(self) -> str:
+        return (f"{type(self).__name__} reads images and label maps below data_root={str(self.data_root)!r}; "
+                "give yours with `data_root=...` on the command line.")
+
+
+@DATASETS.register_module(name="DenseCLIPADE20K")
+class ADE20KFolder(SegmentationFolder):
+    """ADE20K, 150 classes; label 0 ("other") is ignored, labels 1..150 become 0..149."""
+
+    METAINFO = dict(classes=ADE20K, palette=ADE20KDataset.METAINFO["palette"])
+
+    def __init__(self, *, reduce_zero_label: bool = True, **kwargs: object) -> None:
+        super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)
+
+
+@DATASETS.register_module(name="DenseCLIPCamVid")
+class CamVidFolder(SegmentationFolder):
+    """CamVid with its usual 11 classes; unlabeled pixels are 255."""
+
+    METAINFO = dict(classes=CAMVID, palette=[list(color) for color in CAMVID_PALETTE])

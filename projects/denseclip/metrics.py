@@ -1,0 +1,56 @@
+"""Intersection over union as fractions, with the figures that tell a working model from a trivial one."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmseg.evaluation import IoUMetric
+
+from clipapps.registry import METRICS
+
+
+@METRICS.register_module(name="DenseCLIPIoU")
+class SegmentationIoU(IoUMetric):
+    """Mean IoU and pixel accuracy over a whole dataset, in 0..1; classes that never occur are left out of means.
+
+    Args:
+        background: index of the background class; adds `mIoU_foreground`, the mean without it, and
+            `mIoU_all_background`, what predicting background everywhere would score. None: the data has none.
+        ignore_index: label value that is not evaluated.
+        per_class: also report `IoU/<class name>` for each class.
+    """
+
+    def __init__(self, background: int | None = None, ignore_index: int = 255, per_class: bool = True,
+                 collect_device: str = "cpu", prefix: str | None = None) -> None:
+        super().__init__(ignore_index=ignore_index, collect_device=collect_device, prefix=prefix)
+        self.background = background
+        self.per_class = per_class
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Figures of all images together.
+
+        Args:
+            results: one (intersection, union, predicted, labeled) tuple of pixel counts (K,) for each image.
+        """
+        intersection, union, _, labeled = (np.sum([np.asarray(area) for area in areas], axis=0, dtype=np.float64)
+                                           for areas in zip(*results, strict=True))
+        iou = _ratio(intersection, union)
+        figures = {"mIoU": _mean(iou), "aAcc": float(intersection.sum() / max(labeled.sum(), 1.0))}
+        if self.background is not None:
+            trivial = np.zeros_like(iou)
+            trivial[self.background] = labeled[self.background] / max(labeled.sum(), 1.0)
+            figures["mIoU_foreground"] = _mean(np.delete(iou, self.background))
+            figures["mIoU_all_background"] = _mean(trivial[labeled > 0])
+        if self.per_class:
+            names = self.dataset_meta["classes"]
+            figures |= {f"IoU/{name}": float(value) for name, value in zip(names, iou, strict=True)
+                        if not np.isnan(value)}
+        return figures
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else 0.0
