@@ -67,3 +67,7 @@ LOOPS = _child(root.LOOPS)
 RUNNERS = _child(root.RUNNERS)
 PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS)
 VISUALIZERS = _child(root.VISUALIZERS)
+# mmengine warns at every build when a scope lacks one of its registries, so the rest exists too, empty.
+_OTHERS = [_child(getattr(root, name)) for name in (
+    "DATA_SAMPLERS", "EVALUATOR", "FUNCTIONS", "INFERENCERS", "LOG_PROCESSORS", "MODEL_WRAPPERS", "OPTIMIZERS",
+    "OPTIM_WRAPPERS", "OPTIM_WRAPPER_CONSTRUCTORS", "TASK_UTILS", "VISBACKENDS", "WEIGHT_INITIALIZERS")]

@@ -1,0 +1,42 @@
+"""What happens around training steps: progress, curves, checkpoints, pictures, and the check for a finite loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook, RuntimeInfoHook
+
+from clipapps.engine.hooks.checkpoint import CheckpointHook
+from clipapps.engine.hooks.curves import CurvesHook
+from clipapps.engine.hooks.finite_loss import FiniteLossHook
+from clipapps.engine.hooks.progress import ProgressLogger
+
+__all__ = ["CheckpointHook", "CurvesHook", "FiniteLossHook", "ProgressLogger", "DEFAULT_HOOKS", "merge_default_hooks"]
+
+DEFAULT_HOOKS: dict[str, type] = {
+    "runtime_info": RuntimeInfoHook,
+    "timer": IterTimerHook,
+    "sampler_seed": DistSamplerSeedHook,
+    "finite_loss": FiniteLossHook,
+    "logger": ProgressLogger,
+    "param_scheduler": ParamSchedulerHook,
+    "curves": CurvesHook,
+    "checkpoint": CheckpointHook,
+}
+
+
+def merge_default_hooks(changes: dict[str, Any] | None) -> dict[str, Any]:
+    """The default hooks with a config's `default_hooks` on top.
+
+    An entry without `type` changes arguments of the default one, an entry with `type` replaces it, None drops it,
+    and a new name adds a hook.
+    """
+    merged: dict[str, Any] = {name: {"type": hook} for name, hook in DEFAULT_HOOKS.items()}
+    for name, change in (changes or {}).items():
+        if change is None:
+            merged.pop(name, None)
+        elif isinstance(change, dict) and "type" not in change:
+            merged[name] = {**merged.get(name, {}), **change}
+        else:
+            merged[name] = change
+    return merged

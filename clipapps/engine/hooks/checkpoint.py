@@ -1,0 +1,109 @@
+"""Saving: last, best, and a cap on how many are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from clipapps.engine import resume as resuming
+from clipapps.engine.checkpoint import save_weights
+from clipapps.engine.config import config_name
+from clipapps.errors import ConfigError, did_you_mean
+from clipapps.registry import HOOKS
+
+BEST = "best.safetensors"
+_LESS_IS_BETTER = ("loss", "error", "epe", "fid", "lpips", "mae", "rmse", "perplexity")
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Write `iter_<n>.pth` (or `epoch_<n>.pth`) to go on from, and the best weights as `best.safetensors`.
+
+    The newest checkpoint is named by the pointer file `last_checkpoint`. Old ones are deleted only after the new one
+    and the pointer are on disk.
+
+    Args:
+        interval: steps (epochs in an epoch-based loop) between two checkpoints; the last step is always saved.
+        max_keep: how many checkpoints are kept; the pointed one always is.
+        save_best: metric that decides about `best.safetensors`: a name, "auto" (the first metric), or None (no file).
+        rule: "greater", "less", or "auto" (by the metric's name).
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, interval: int = 1000, max_keep: int = 1, save_best: str | None = "auto",
+                 rule: str = "auto") -> None:
+        if interval < 1 or max_keep < 1:
+            raise ConfigError(f"CheckpointHook: interval and max_keep are at least 1, not {interval} and {max_keep}.")
+        if rule not in ("auto", "greater", "less"):
+            raise ConfigError(f"CheckpointHook: rule is auto, greater or less, not {rule!r}.")
+        self.interval = interval
+        self.max_keep = max_keep
+        self.save_best = save_best
+        self.rule = rule
+
+    def before_train(self, runner: Any) -> None:
+        """A fresh run starts without a best score, whatever an earlier run left in the folder."""
+        self.by_epoch = runner.max_epochs > 1 or "Epoch" in type(runner.train_loop).__name__
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Save in a step-based loop."""
+        step = runner.iter + 1
+        if not self.by_epoch and (step % self.interval == 0 or step == runner.max_iters):
+            self._save(runner, f"iter_{step}.pth")
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save in an epoch-based loop."""
+        epoch = runner.epoch + 1
+        if self.by_epoch and (epoch % self.interval == 0 or epoch == runner.max_epochs):
+            self._save(runner, f"epoch_{epoch}.pth")
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write `best.safetensors` when the deciding metric has improved."""
+        if self.save_best is None or not metrics or runner.train_loop is None:
+            return
+        name = self._deciding(metrics)
+        score, step = float(metrics[name]), runner.iter
+        best = runner.message_hub.runtime_info.get("best_score")
+        if best is not None and not self._is_better(name, score, best):
+            return
+        runner.message_hub.update_info("best_score", score)
+        if runner.rank == 0:
+            save_weights(unwrapped(runner.model).state_dict(), Path(runner.work_dir) / BEST, {
+                "config": config_name(runner.cfg.filename or "config"), "step": step, "metric": name, "score": score,
+                "classes": list((runner.visualizer.dataset_meta or {}).get("classes") or [])})
+
+    def _save(self, runner: Any, name: str) -> None:
+        runner.save_checkpoint(runner.work_dir, name, by_epoch=self.by_epoch)
+        if runner.rank == 0:
+            resuming.point_to(Path(runner.work_dir) / name)
+            self._remove_old(Path(runner.work_dir), name)
+
+    def _remove_old(self, folder: Path, newest: str) -> None:
+        prefix = newest.partition("_")[0]
+        ordered = sorted(folder.glob(f"{prefix}_*.pth"), key=resuming.step_of)
+        later = [file for file in ordered if resuming.step_of(file) > resuming.step_of(folder / newest)]
+        for file in [*later, *[f for f in ordered if f not in later][: -self.max_keep]]:  # later: of an earlier run
+            if file.name != newest:
+                file.unlink(missing_ok=True)
+
+    def _deciding(self, metrics: dict[str, float]) -> str:
+        if self.save_best == "auto":
+            return next(iter(metrics))
+        if self.save_best in metrics:
+            return str(self.save_best)
+        raise ConfigError(f"default_hooks.checkpoint.save_best: there is no metric {self.save_best!r} among "
+                          f"{', '.join(metrics)}.{did_you_mean(str(self.save_best), metrics)}")
+
+    def _is_better(self, name: str, score: float, best: float) -> bool:
+        less = self.rule == "less" or (self.rule == "auto" and any(word in name.lower() for word in _LESS_IS_BETTER))
+        return score < best if less else score > best
+
+
+def unwrapped(model: Any) -> Any:
+    """The model inside a distributed wrapper, or the model itself."""
+    from mmengine.model import is_model_wrapper
+
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,307 @@
+"""Train and test: mmengine's Runner with our checkpoints, hooks and work folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import Config
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.runner import Runner as MMEngineRunner
+from mmengine.visualization import Visualizer
+
+from clipapps.engine import checkpoint as checkpoints
+from clipapps.engine import hooks as engine_hooks
+from clipapps.engine import resume as resuming
+from clipapps.engine.atomic import remove_stale, write_json, write_text
+from clipapps.engine.config import config_name
+from clipapps.engine.plain import to_plain
+from clipapps.errors import ConfigError, UserError, WeightsError
+from clipapps.registry import RUNNERS
+
+DEFAULT_SEED = 0
+
+
+@RUNNERS.register_module()
+class Runner(MMEngineRunner):
+    """mmengine's Runner with safe and atomic checkpoints, our default hooks, and one flat work folder.
+
+    Extra top-level config key: `device` ("auto", "cpu", "cuda", "cuda:1").
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.metrics: dict[str, float] = {}
+        super().__init__(*args, **kwargs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return pick_device(self.cfg.get("device", "auto"))
+
+    @property
+    def _log_dir(self) -> str:
+        return self._work_dir
+
+    @_log_dir.setter
+    def _log_dir(self, value: str) -> None:
+        """mmengine makes a folder per start; ours keeps one run in one folder."""
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> Any:
+        """Everything goes to `train.log`; the terminal sees errors only, the progress lines are enough there."""
+        name = "train.log" if self._train_loop is not None else "test.log"
+        logger = super().build_logger(log_level, log_file or os.path.join(self.work_dir, name), **kwargs)
+        logger.handlers[0].setLevel(logging.ERROR)
+        return logger
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """No backend unless the config names one: `scalars.jsonl` and `pictures/` are written without it."""
+        return super().build_visualizer(visualizer or dict(type=Visualizer, vis_backends=None))
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Register our default hooks; a config's entry changes single arguments, a new type, or None to drop one."""
+        for hook in engine_hooks.merge_default_hooks(hooks).values():
+            self.register_hook(hook)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks in order; keeps the latest metrics, and leaves the traceback of an error as it is."""
+        if fn_name in ("after_val_epoch", "after_test_epoch"):
+            self.metrics = dict(kwargs.get("metrics") or {})
+        for hook in self._hooks:
+            if hasattr(hook, fn_name):
+                getattr(hook, fn_name)(self, **kwargs)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
+        """Move the model to the device that the config asks for."""
+        if self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        return revert_sync_batchnorm(model.to(self.device))
+
+    def _init_model_weights(self) -> None:
+        """Initialize, unless a checkpoint with every weight follows: then a CLIP file need not even be there."""
+        if not (self._resume and self._load_from):
+            super()._init_model_weights()
+
+    def dump_config(self) -> None:
+        """Nothing: `train` has written config.py before the model was built."""
+
+    def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = False,
+                        revise_keys: list | None = None) -> dict:
+        """Read a checkpoint safely and put its weights into the model, all of them or an error."""
+        content = checkpoints.load(filename)
+        self.call_hook("after_load_checkpoint", checkpoint=content)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        checkpoints.load_weights(model, filename, content=content)
+        self._has_loaded = True
+        self.logger.info("loaded %s", filename)
+        return content
+
+    def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
+               map_location: Any = "cpu") -> None:
+        """Go on from a checkpoint: weights, optimizer, schedules, message hub, step, seed.
+
+        Raises:
+            WeightsError: it cannot be read, belongs to another model, or holds weights only.
+        """
+        content = self.load_checkpoint(filename)
+        if "meta" not in content or "optimizer" not in content:
+            raise WeightsError(f"{filename} holds weights only, so training cannot go on from it. "
+                               "Start from its weights with load_from instead of --resume.")
+        meta = content["meta"]
+        self.train_loop._epoch, self.train_loop._iter = meta["epoch"], meta["iter"]
+        if meta["seed"] != self.seed:
+            self._randomness_cfg = {**self._randomness_cfg, "seed": meta["seed"]}
+            self.set_randomness(**self._randomness_cfg)
+        self.message_hub.load_state_dict(content["message_hub"])
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        self.optim_wrapper.load_state_dict(content["optimizer"])
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+            _load_schedulers(self.param_schedulers, content.get("param_schedulers"))
+        self.logger.info("resumed %s at epoch %d, step %d", filename, self.epoch, self.iter)
+
+    def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
+                        save_optimizer: bool = True, save_param_scheduler: bool = True, meta: dict | None = None,
+                        by_epoch: bool = True, backend_args: dict | None = None) -> None:
+        """Write a checkpoint with plain contents, atomically; only the first process writes.
+
+        Raises:
+            DiskError: it cannot be written; earlier checkpoints are untouched.
+        """
+        if self.rank != 0:
+            return
+        content = {
+            "meta": self._checkpoint_meta(meta, by_epoch),
+            "state_dict": (self.model.module if is_model_wrapper(self.model) else self.model).state_dict(),
+            "message_hub": _plain_parts(self.message_hub.state_dict()),
+        }
+        if save_optimizer:
+            content["optimizer"] = self.optim_wrapper.state_dict()
+        if save_param_scheduler and self.param_schedulers is not None:
+            content["param_schedulers"] = _scheduler_states(self.param_schedulers)
+        self.call_hook("before_save_checkpoint", checkpoint=content)
+        previous = resuming.pointed(out_dir)
+        expected = int(1.2 * previous.stat().st_size) if previous and previous.is_file() else 0
+        checkpoints.save(content, Path(out_dir) / filename, expected_bytes=expected)
+
+    def _checkpoint_meta(self, meta: dict | None, by_epoch: bool) -> dict:
+        """Where training stands: hooks save after a step but before mmengine counts it, hence the + 1."""
+        epoch, step = (self.epoch + 1, self.iter) if by_epoch else (self.epoch, self.iter + 1)
+        return {"epoch": epoch, "iter": step, "seed": self.seed, "config": config_name(self.cfg.filename or "config"),
+                **(meta or {})}
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Nothing: config.py has the config, and `clipapps doctor` the environment."""
+
+
+def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume: bool | str | Path = False,
+          device: str = "auto", amp: bool = False, launcher: str = "none") -> dict[str, Any]:
+    """Train a config and write its work folder: config.py, scalars.jsonl, checkpoints, pictures, metrics.json.
+
+    Args:
+        cfg: from `load_config`.
+        work_dir: made if absent; everything is written there.
+        seed: of all random numbers; None takes the config's, else 0.
+        resume: True goes on from the newest checkpoint of `work_dir` that opens (from the start without one);
+            a path goes on from that checkpoint.
+        device: "auto", "cpu", "cuda" or "cuda:<n>".
+        amp: mixed precision.
+        launcher: "none" or "pytorch" (started by torchrun).
+
+    Returns:
+        the metrics of the last validation as fractions in 0..1, with config, seed, iterations, seconds, device.
+
+    Raises:
+        DiskError: `work_dir` cannot be written (before the first step) or fills up later.
+        NonFiniteLossError: the loss is not finite.
+    """
+    started, cfg = time.monotonic(), cfg.copy()
+    folder = Path(work_dir)
+    _prepare(cfg, folder, seed=seed, device=device, launcher=launcher)
+    checkpoint = _resume_point(folder, resume)
+    cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
+    write_text(folder / "config.py", cfg.pretty_text)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
+        runner.val_loop.run()
+    return _report(runner, folder, started)
+
+
+def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "auto") -> dict[str, Any]:
+    """Evaluate weights on the config's test set and write metrics.json into `out`.
+
+    Args:
+        cfg: from `load_config`; its pretrained weights are not loaded.
+        weights: safetensors or a checkpoint of this config's model.
+        out: folder, made if absent.
+        device: "auto", "cpu", "cuda" or "cuda:<n>".
+
+    Raises:
+        ConfigError: the config has no test set.
+        WeightsError: the weights cannot be read or belong to another model.
+    """
+    started, cfg = time.monotonic(), cfg.copy()
+    folder = Path(out)
+    if cfg.get("test_dataloader") is None:
+        raise ConfigError(f"{cfg.filename} has no test_dataloader, so there is nothing to test.")
+    _prepare(cfg, folder, seed=None, device=device, launcher="none")
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler",
+                "val_dataloader", "val_cfg", "val_evaluator"):
+        cfg[key] = None
+    cfg.resume, cfg.load_from = False, str(weights)
+    runner = Runner.from_cfg(cfg)
+    runner.test()
+    return _report(runner, folder, started)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for "auto", "cpu", "cuda" or "cuda:<n>".
+
+    Raises:
+        UserError: that device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"The device {name!r} is not available here. Use --device cpu.")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {name!r}; use auto, cpu, cuda or cuda:<n>.") from error
+
+
+def _prepare(cfg: Config, folder: Path, *, seed: int | None, device: str, launcher: str) -> None:
+    """Complete the config and make the work folder, so that a wrong device or folder is found before anything else."""
+    pick_device(device)
+    write_text(folder / "config.py.probe", "")
+    (folder / "config.py.probe").unlink()
+    remove_stale(folder)
+    cfg.work_dir, cfg.device, cfg.launcher = str(folder), device, launcher
+    cfg.default_scope = cfg.get("default_scope") or "clipapps"
+    randomness = dict(cfg.get("randomness") or {})
+    chosen = seed if seed is not None else randomness.get("seed")
+    cfg.randomness = {**randomness, "seed": DEFAULT_SEED if chosen is None else chosen}
+    if not cfg.get("experiment_name"):  # mmengine keeps one message hub per name, and its names differ by second only
+        cfg.experiment_name = f"{config_name(cfg.filename or 'config')}-{uuid.uuid4().hex[:8]}"
+
+
+def _resume_point(folder: Path, resume: bool | str | Path) -> Path | None:
+    if resume is False:
+        return None
+    if resume is not True:
+        checkpoints.load(resume)
+        return Path(resume)
+    found, complaints = resuming.newest(folder)
+    for complaint in complaints:
+        logging.getLogger("clipapps").warning("%s", complaint)
+    return found
+
+
+def _scheduler_states(schedulers: Any) -> Any:
+    if isinstance(schedulers, dict):
+        return {name: _scheduler_states(entries) for name, entries in schedulers.items()}
+    return [{name: value for name, value in scheduler.state_dict().items() if not callable(value)}
+            for scheduler in schedulers]
+
+
+def _load_schedulers(schedulers: Any, states: Any) -> None:
+    if isinstance(schedulers, dict):
+        for name, entries in schedulers.items():
+            _load_schedulers(entries, states[name])
+    elif len(schedulers) != len(states or []):
+        raise WeightsError(f"The checkpoint has {len(states or [])} parameter schedulers, the config "
+                           f"{len(schedulers)}. Resume with the config of the run.")
+    else:
+        for scheduler, state in zip(schedulers, states, strict=True):
+            scheduler.load_state_dict(state)
+
+
+def _plain_parts(hub: dict[str, Any]) -> dict[str, Any]:
+    """The message hub without entries that a checkpoint cannot hold: metrics may leave any object there."""
+    def is_plain(value: Any) -> bool:
+        try:
+            to_plain(value)
+        except TypeError:
+            return False
+        return True
+
+    info = {name: value for name, value in hub["runtime_info"].items() if is_plain(value)}
+    known = {*info, *hub["log_scalars"]}
+    return {"log_scalars": hub["log_scalars"], "runtime_info": info,
+            "resumed_keys": {name: flag for name, flag in hub["resumed_keys"].items() if name in known}}
+
+
+def _report(runner: Runner, folder: Path, started: float) -> dict[str, Any]:
+    metrics: dict[str, Any] = {name: float(value) for name, value in runner.metrics.items()
+                               if isinstance(value, (int, float)) or getattr(value, "size", 0) == 1}
+    metrics.update(config=config_name(runner.cfg.filename or "config"), seed=runner.seed,
+                   iterations=runner.iter if runner._train_loop is not None else 0,
+                   seconds=round(time.monotonic() - started, 1), device=str(runner.device))
+    if runner.rank == 0:
+        write_json(folder / "metrics.json", metrics)
+    return metrics
