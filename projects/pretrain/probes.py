@@ -1,0 +1,23 @@
+"""What zero-shot evaluation on the toy world asks: names and prompt templates of each attribute."""
+
+from __future__ import annotations
+
+from clipapps.toyworld import ATTRIBUTES, CATEGORIES
+from clipapps.toyworld.vocabulary import BACKGROUND_PLACES, DISTANCE_WORDS
+
+_ADJECTIVE = tuple(f"a {{}} {category}" for category in CATEGORIES)
+_TRAILING = tuple(f"a {category} {{}}" for category in CATEGORIES)
+_NAMES = {"size": ("small", "medium-sized", "large"),
+          "orientation": ("upright", "tilted to the left", "tilted to the right", "upside down"),
+          "position": ("on the left", "on the right", "at the top", "at the bottom", "in the middle"),
+          "distance": (DISTANCE_WORDS["near"][0], "", DISTANCE_WORDS["far"][0]),
+          "background": tuple(BACKGROUND_PLACES[name][0] for name in ATTRIBUTES["background"][:-1]),
+          "lighting": ("in good light", "against the light", "in the dark")}
+_TEMPLATES = {"category": ("{}", "a {}", "a photo of a {}"), "color": _ADJECTIVE, "texture": _ADJECTIVE, "size": _ADJECTIVE,
+              "orientation": _TRAILING, "position": _TRAILING, "background": _TRAILING, "lighting": _TRAILING}
+
+TOY_PROBES: dict[str, dict[str, tuple[str, ...]]] = {
+    **{name: dict(names=_NAMES.get(name, ATTRIBUTES[name]), templates=templates) for name, templates in _TEMPLATES.items()},
+    "dense": dict(names=("background", *CATEGORIES), templates=("{}", "a {}", "a photo of a {}")),
+}
+"""Attribute -> dict(names, templates), in the order of the attribute's values; see `ContrastivePretrainer`."""
