@@ -1,0 +1,161 @@
+"""One-call inference: `load("denseclip")("photo.jpg").save("out/")`, for any project, from Python, CLI, and demos."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clipapps.data.images import IMAGE_SUFFIXES, read_image, write_image
+from clipapps.errors import DataError, UserError
+from clipapps.project import get_project
+
+Image = NDArray[np.uint8]
+
+
+@dataclass
+class Result(ABC):
+    """What one input became.
+
+    Args:
+        name: stem of the input's file name; results are saved under it.
+        image: the input, (H, W, 3) uint8 RGB.
+    """
+
+    name: str
+    image: Image
+
+    @abstractmethod
+    def plot(self) -> Image:
+        """A picture of the result, (H, W, 3) uint8 RGB."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values that JSON can hold; arrays that are files of their own are left out."""
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write `<name>.png` (the picture) and `<name>.json` into a folder, which is made; returns the paths."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        picture, facts = folder / f"{self.name}.png", folder / f"{self.name}.json"
+        write_image(picture, self.plot())
+        facts.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        return [picture, facts]
+
+
+class Results(list[Result]):
+    """The results of one call, in input order."""
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Save every result into a folder; returns all paths."""
+        return [path for result in self for path in result.save(folder)]
+
+
+class Inferencer(ABC):
+    """A project's ready model: images in, `Result`s out.
+
+    A subclass builds its model in `__init__(weights, device, **options)` and implements `predict`. Its options are
+    keyword arguments, which the command line passes on.
+    """
+
+    device: torch.device
+
+    @abstractmethod
+    def predict(self, image: Image, name: str) -> Result:
+        """One image (H, W, 3) uint8 RGB -> its result."""
+
+    def stream(self, inputs: Any) -> Iterator[Result]:
+        """Results one by one, so that a folder of any length needs the memory of one image.
+
+        Args:
+            inputs: a path, a folder, an array (H, W, 3) uint8 RGB, a PIL image, or a sequence of these.
+        """
+        for name, image in iterate_images(inputs):
+            with torch.inference_mode():
+                yield self.predict(image, name)
+
+    def __call__(self, inputs: Any) -> Results:
+        """All results at once, see `stream`."""
+        return Results(self.stream(inputs))
+
+
+def load(project: str, weights: str | os.PathLike[str] | None = None, *, device: str = "auto",
+         **options: Any) -> Inferencer:
+    """The inferencer of a project with its shipped weights, or with a checkpoint of yours.
+
+    Args:
+        project: a name from `clipapps list projects`.
+        weights: a checkpoint; None: the weights that ship with the project.
+        device: "cpu", "cuda", or "auto" (a GPU when there is one).
+        **options: the project's own, for example `classes=["sky", "tree"]` for denseclip.
+
+    Raises:
+        UserError: unknown project, option, or device; WeightsError: weights that cannot be used.
+    """
+    record = get_project(project)
+    if record.inferencer is None:
+        raise UserError(f"The project {project!r} has no inference; it is for training only.")
+    module, _, name = record.inferencer.partition(":")
+    inferencer_type: type[Inferencer] = getattr(importlib.import_module(module), name)
+    try:
+        return inferencer_type(weights=weights, device=choose_device(device), **options)  # type: ignore[call-arg]
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UserError(f"{project}: {str(error).rpartition('() ')[2]}; see help(clipapps.load({project!r})).") from error
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device for "cpu", "cuda", "cuda:<n>", or "auto"."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"The device {device!r} was asked for, but torch sees no CUDA device; use cpu or auto.")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {device!r}; use cpu, cuda, or auto.") from error
+
+
+def list_image_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The path itself, or the images in that folder by name; raises DataError when there is nothing to read."""
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise DataError(f"The folder {path} holds no images; expected files ending in "
+                            f"{', '.join(sorted(IMAGE_SUFFIXES))}.")
+        return files
+    if not path.is_file():
+        raise DataError(f"There is no file or folder {path}.")
+    return [path]
+
+
+def iterate_images(inputs: Any) -> Iterator[tuple[str, Image]]:
+    """Names and RGB images of every kind of input that `Inferencer.stream` takes."""
+    if isinstance(inputs, str | os.PathLike):
+        for file in list_image_files(inputs):
+            yield file.stem, read_image(file)
+    elif isinstance(inputs, Sequence):
+        for index, item in enumerate(inputs):
+            for name, image in iterate_images(item):
+                yield (name if isinstance(item, str | os.PathLike) else f"image{index}"), image
+    else:
+        yield "image0", _as_image(inputs)
+
+
+def _as_image(value: Any) -> Image:
+    array = np.asarray(value.convert("RGB") if hasattr(value, "convert") else value)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise UserError(f"An image array has shape {array.shape} and type {array.dtype}; expected (H, W, 3) uint8 "
+                        "in RGB order.")
+    return array
