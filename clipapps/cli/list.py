@@ -56,20 +56,20 @@ def configs() -> list[Row]:
 
 def models() -> list[Row]:
     """One row an architecture that `CLIPBackbone(arch=...)` knows by name."""
-    from clipapps.clip import list_models
+    from clipapps.clip.open_clip_models import list_archs
 
-    return [{"name": name} for name in list_models()]
+    return [{"name": name} for name in list_archs()]
 
 
 def weights() -> list[Row]:
     """One row a set of weights: what ships with the package, then the tags that are downloaded on demand."""
-    from clipapps.clip import list_weights
+    from clipapps.clip.open_clip_models import list_archs, list_tags
     from clipapps.project import Project, discover
 
     rows: list[Row] = [{"name": name, "for": project.name, "source": "shipped"} for project in discover().values()
                        if isinstance(project, Project) for name in project.weights]
     return rows + [{"name": tag, "for": arch, "source": "shipped" if tag == "builtin" else "download"}
-                   for arch, tag in list_weights()]
+                   for arch in list_archs() for tag in list_tags(arch)]
 
 
 KINDS: dict[str, Callable[[], list[Row]]] = {
