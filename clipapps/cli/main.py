@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
-import importlib.util
+import importlib
 import os
 import re
 import sys
@@ -97,8 +97,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--traceback", action="store_true", default=False, help="on an error, show the full traceback")
     subparsers = parser.add_subparsers(dest="verb", metavar="<verb>", title="verbs")
     for name in VERBS if verb is None else (verb,):
-        if importlib.util.find_spec(f"clipapps.cli.{name}"):
-            importlib.import_module(f"clipapps.cli.{name}").add_parser(subparsers)
+        importlib.import_module(f"clipapps.cli.{name}").add_parser(subparsers)
     args, rest = parser.parse_known_args(arguments)
     if args.verb is None:
         parser.print_help()

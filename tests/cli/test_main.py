@@ -28,7 +28,6 @@ def verb_that(monkeypatch):
 
         module = types.ModuleType("clipapps.cli.probe")
         module.add_parser = add_parser
-        module.__spec__ = types.SimpleNamespace(name="clipapps.cli.probe")
         monkeypatch.setitem(sys.modules, "clipapps.cli.probe", module)
         monkeypatch.setattr(cli, "VERBS", (*cli.VERBS, "probe"))
 
