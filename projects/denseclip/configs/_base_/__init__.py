@@ -1,0 +1,1 @@
+"""Parts that several configs share: data sets with their pipelines, and the parts of the segmentors."""

@@ -1,0 +1,49 @@
+"""CamVid (11 classes, 480 x 360): 256 px crops for training, whole pictures for evaluation."""
+
+from mmcv.transforms import RandomFlip, RandomResize
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.runner import TestLoop, ValLoop
+from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion, RandomCrop
+
+from clipapps.data import LoadImage, LoadSegmentation
+from clipapps.projects.denseclip.datasets import CamVidFolder
+from clipapps.projects.denseclip.metrics import SegmentationIoU
+
+data_root = "data/camvid_small"
+_class_names = ["sky", "building", "pole", "road", "sidewalk", "tree", "sign symbol", "fence", "car", "pedestrian",
+                "bicyclist"]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type=InfiniteSampler, shuffle=True),
+    dataset=dict(
+        type=CamVidFolder,
+        data_root=data_root,
+        data_prefix=dict(img_path="images/train", seg_map_path="annotations/train"),
+        pipeline=[
+            dict(type=LoadImage),
+            dict(type=LoadSegmentation),
+            dict(type=RandomResize, scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
+            dict(type=RandomCrop, crop_size=(256, 256), cat_max_ratio=0.75),
+            dict(type=RandomFlip, prob=0.5),
+            dict(type=PhotoMetricDistortion),
+            dict(type=PackSegInputs),
+        ]))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    dataset=dict(
+        type=CamVidFolder,
+        data_root=data_root,
+        data_prefix=dict(img_path="images/val", seg_map_path="annotations/val"),
+        test_mode=True,
+        pipeline=[dict(type=LoadImage), dict(type=LoadSegmentation), dict(type=PackSegInputs)]))
+test_dataloader = val_dataloader
+val_evaluator = dict(type=SegmentationIoU)
+test_evaluator = val_evaluator
+val_cfg = dict(type=ValLoop)
+test_cfg = dict(type=TestLoop)

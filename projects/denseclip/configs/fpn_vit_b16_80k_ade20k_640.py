@@ -1,0 +1,35 @@
+"""The paper's baseline: CLIP ViT-B/16 with Semantic FPN and no language, ADE20K at 640 x 640 (table 1: 49.4 mIoU).
+
+8 GPUs x 4 images: torchrun --nproc-per-node 8 -m clipapps train denseclip/fpn_vit_b16_80k_ade20k_640 --launcher pytorch
+"""
+
+from mmengine.config import read_base
+
+from clipapps.clip import CLIPBackbone
+from clipapps.projects.denseclip.models import CLIPSegmentor
+from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
+from clipapps.projects.denseclip.pyramid import ViTPyramid
+
+with read_base():
+    from ._base_.ade20k import *
+    from ._base_.schedule_80k import *
+    from ._base_.semantic_fpn import *
+
+_train_pipeline[2].update(scale=(2048, 640))
+_train_pipeline[3].update(crop_size=(640, 640))
+_val_pipeline[1].update(scale=(2048, 640))
+train_dataloader.update(dataset=dict(pipeline=_train_pipeline))
+val_dataloader.update(dataset=dict(pipeline=_val_pipeline))
+test_dataloader.update(dataset=dict(pipeline=_val_pipeline))
+
+model = dict(
+    type=CLIPSegmentor,
+    data_preprocessor=dict(type=CLIPSegPreprocessor, size=(640, 640)),
+    backbone=dict(
+        type=CLIPBackbone, arch="ViT-B-16-quickgelu", weights="openai", out_indices=(3, 5, 7, 11),
+        input_resolution=640, size_policy="floor", with_text=False, with_pool=False),
+    pyramid=dict(type=ViTPyramid, patch_size=16),
+    class_names="ade20k",
+    neck=_neck,
+    decode_head=_decode_head,
+    test_cfg=dict(mode="slide", crop_size=(640, 640), stride=(426, 426)))
