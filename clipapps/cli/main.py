@@ -9,14 +9,18 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from clipapps import __version__
+from clipapps.cli.parsing import HelpFormatter
 from clipapps.errors import ClipAppsError, did_you_mean
 
 VERBS = ("quickstart", "list", "train", "test", "predict", "config", "doctor")
 
 INPUT_WRONG, DISK, MEMORY, INTERRUPTED, OUR_FAULT = 2, 3, 4, 130, 1
+# Said by libraries while they are imported; no user can or need do anything about them.
+_HARMLESS_WARNINGS = ("Fail to import ``MultiScaleDeformableAttention``", "Failed to load image Python extension")
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -30,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    for message in _HARMLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     wants_traceback = "--traceback" in arguments
     try:
         args = _parse(arguments)
@@ -92,7 +98,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         prog="clipapps", description="One shared CLIP backbone, one engine, and CLIP's downstream tasks as plugins.",
         epilog="example:\n  clipapps train denseclip/denseclip_fpn_tiny_toyworld --work-dir work_dirs/first\n\n"
                "`clipapps <verb> --help` explains a verb and shows an example.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"clipapps {__version__}")
     parser.add_argument("--traceback", action="store_true", default=False, help="on an error, show the full traceback")
     subparsers = parser.add_subparsers(dest="verb", metavar="<verb>", title="verbs")

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 else:
     Subparsers: TypeAlias = argparse._SubParsersAction
 
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of examples, and leaves room for long option names beside their help."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=110)
+
+
 CONFIG_HELP = "a config file, or a name from `clipapps list configs` such as denseclip/denseclip_fpn_tiny_toyworld"
 
 
@@ -29,7 +37,7 @@ def verb_parser(subparsers: Subparsers, name: str, summary: str, run: Callable[[
     opening = f"{summary[:1].upper()}{summary[1:]}. {description}".strip()
     parser = subparsers.add_parser(
         name, help=summary, description=textwrap.fill(opening, 100), epilog=f"example:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS,
                         help="on an error, show the full traceback")
     parser.set_defaults(run=run)
