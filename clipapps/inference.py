@@ -111,7 +111,8 @@ def load(project: str, weights: str | os.PathLike[str] | None = None, *, device:
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise UserError(f"{project}: {str(error).rpartition('() ')[2]}; see help(clipapps.load({project!r})).") from error
+        reason = str(error).rpartition("() ")[2]
+        raise UserError(f"{project}: {reason}; see help(clipapps.load({project!r})).") from error
 
 
 def choose_device(device: str) -> torch.device:

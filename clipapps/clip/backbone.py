@@ -93,7 +93,7 @@ class CLIPBackbone(nn.Module):
         self.dense, self.size_policy = (dense if with_pool else None), size_policy
         mean, std = open_clip_models.normalization(self._arch, weights)
         self.image_mean, self.image_std = mean, std
-        self.model = open_clip_models.build_model(self._arch)
+        self.model: Any = open_clip_models.build_model(self._arch)
         options = TowerOptions(position_mode=position_mode, position_interpolation=position_interpolation,
                                with_pool=with_pool, grad_checkpoint=grad_checkpoint)
         tower = build_image_tower(self.model.visual, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -52,7 +52,7 @@ class BlockParts(NamedTuple):
     scale2: Callable[[Tensor], Tensor]
 
 
-def take_apart(block: nn.Module) -> BlockParts:
+def take_apart(block: Any) -> BlockParts:
     """The parts of one block, whichever of the three known layouts it has.
 
     Raises:
@@ -71,7 +71,7 @@ def take_apart(block: nn.Module) -> BlockParts:
     raise TypeError(f"Blocks of type {type(block).__name__} cannot be walked.")
 
 
-def _run_block(block: nn.Module, index: int, insertions: Sequence[Insertion], mask: Tensor | None,
+def _run_block(block: Any, index: int, insertions: Sequence[Insertion], mask: Tensor | None,
                tokens: Tensor) -> Tensor:
     parts = take_apart(block)
     attention: Attention = lambda x: parts.attention(x, mask)  # noqa: E731
@@ -117,7 +117,7 @@ def run_blocks(
     return tokens, tapped
 
 
-def value_path(block: nn.Module, tokens: Tensor) -> Tensor:
+def value_path(block: Any, tokens: Tensor) -> Tensor:
     """One block with its attention replaced by the value and output projections alone (MaskCLIP, section 3.2).
 
     Every token attends to itself only, so that the last block keeps the place of each patch.

@@ -10,10 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 from clipapps.clip.attention_pool import attention_pool, value_pool
 from clipapps.clip.blocks import Insertion, run_blocks, take_apart, value_path
@@ -41,6 +43,8 @@ class ImageTower(ABC):
     #: name of the positional table in the open_clip module's state dict, prefix rows in it
     position_key: str | None = None
     num_prefix: int = 1
+    #: the walk's settings
+    options: TowerOptions
 
     @property
     @abstractmethod
@@ -71,21 +75,25 @@ class ResNetTower(ImageTower):
     stride = 32
     position_key = "attnpool.positional_embedding"
 
-    def __init__(self, visual: nn.Module, options: TowerOptions) -> None:
+    def __init__(self, visual: Any, options: TowerOptions) -> None:
         self.visual, self.options = visual, options
         if not options.with_pool:
             visual.attnpool = None
 
     @property
+    @override
     def num_levels(self) -> int:
         return 4
 
+    @override
     def level_channels(self, index: int) -> int:
         return self.visual.conv3.out_channels * 4 * 2**index
 
+    @override
     def level_stride(self, index: int) -> int:
         return 4 * 2**index
 
+    @override
     def __call__(self, images: Tensor, dense: str | None, insertions: Sequence[Insertion]) -> Features:
         if insertions:
             raise UserError("Insertions run in transformer towers; this image tower is a ResNet. Choose a ViT.")
@@ -111,19 +119,22 @@ class _TokenTower(ImageTower):
 
     blocks: Sequence[nn.Module]
     width: int
-    options: TowerOptions
 
     @property
+    @override
     def num_levels(self) -> int:
         return len(self.blocks)
 
     @property
+    @override
     def default_indices(self) -> tuple[int, ...]:
         return (self.num_levels - 1,)
 
+    @override
     def level_channels(self, index: int) -> int:
         return self.width
 
+    @override
     def level_stride(self, index: int) -> int:
         return self.stride
 
@@ -139,6 +150,7 @@ class _TokenTower(ImageTower):
     def project(self, tokens: Tensor) -> Tensor:
         """Block output at grid positions (B, hw, C) -> joint space (B, hw, D), the pooling's own way."""
 
+    @override
     def __call__(self, images: Tensor, dense: str | None, insertions: Sequence[Insertion]) -> Features:
         options, last = self.options, len(self.blocks) - 1
         tokens, grid = self.embed(images, insertions)
@@ -169,7 +181,7 @@ class ViTTower(_TokenTower):
 
     position_key = "positional_embedding"
 
-    def __init__(self, visual: nn.Module, options: TowerOptions) -> None:
+    def __init__(self, visual: Any, options: TowerOptions) -> None:
         self.visual, self.options = visual, options
         self.blocks = visual.transformer.resblocks
         self.width = visual.conv1.out_channels
@@ -179,6 +191,7 @@ class ViTTower(_TokenTower):
         if not options.with_pool:
             visual.ln_post, visual.proj = nn.Identity(), None
 
+    @override
     def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int]]:
         visual, options = self.visual, self.options
         x = visual.conv1(images)  # (B, C, h, w)
@@ -193,6 +206,7 @@ class ViTTower(_TokenTower):
             x = insertion.embed(x)
         return visual.ln_pre(x), grid
 
+    @override
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         visual = self.visual
         normed = visual.ln_post(tokens)
@@ -202,6 +216,7 @@ class ViTTower(_TokenTower):
             pooled = visual._global_pool(normed)[0]
         return (pooled if visual.proj is None else pooled @ visual.proj), normed
 
+    @override
     def project(self, tokens: Tensor) -> Tensor:
         normed = self.visual.ln_post(tokens)
         return normed if self.visual.proj is None else normed @ self.visual.proj
@@ -212,7 +227,7 @@ class TimmViTTower(_TokenTower):
 
     position_key = "trunk.pos_embed"
 
-    def __init__(self, visual: nn.Module, options: TowerOptions) -> None:
+    def __init__(self, visual: Any, options: TowerOptions) -> None:
         self.visual, self.options = visual, options
         self.trunk = visual.trunk
         self.blocks = self.trunk.blocks
@@ -223,6 +238,7 @@ class TimmViTTower(_TokenTower):
         if not options.with_pool:
             self.trunk.norm, self.trunk.attn_pool, visual.head = nn.Identity(), None, nn.Identity()
 
+    @override
     def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int]]:
         trunk, options = self.trunk, self.options
         x = trunk.patch_embed.proj(images)  # (B, C, h, w)
@@ -241,10 +257,12 @@ class TimmViTTower(_TokenTower):
             x = insertion.embed(x)
         return trunk.norm_pre(x), grid
 
+    @override
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         normed = self.trunk.norm(tokens)
         return self.visual.head(self.trunk.forward_head(normed)), normed
 
+    @override
     def project(self, tokens: Tensor) -> Tensor:
         trunk, normed = self.trunk, self.trunk.norm(tokens)
         if trunk.attn_pool is not None:
@@ -252,7 +270,7 @@ class TimmViTTower(_TokenTower):
         return self.visual.head(trunk.head(trunk.head_drop(trunk.fc_norm(normed))))
 
 
-def _map_pool_values(pool: nn.Module, tokens: Tensor) -> Tensor:
+def _map_pool_values(pool: Any, tokens: Tensor) -> Tensor:
     """A latent-query (MAP) pool with every position as the only one that is attended to: its value path."""
     values = pool.kv(tokens).chunk(2, dim=-1)[1]
     values = pool.proj_drop(pool.proj(values))
@@ -264,21 +282,25 @@ class TimmMapTower(ImageTower):
 
     position_key = None
 
-    def __init__(self, visual: nn.Module, options: TowerOptions) -> None:
+    def __init__(self, visual: Any, options: TowerOptions) -> None:
         self.visual, self.options = visual, options
         self.info = visual.trunk.feature_info
         self.stride = max(self.level_stride(i) for i in range(self.num_levels))
 
     @property
+    @override
     def num_levels(self) -> int:
         return len(self.info)
 
+    @override
     def level_channels(self, index: int) -> int:
         return self.info[index]["num_chs"]
 
+    @override
     def level_stride(self, index: int) -> int:
         return self.info[index]["reduction"]
 
+    @override
     def __call__(self, images: Tensor, dense: str | None, insertions: Sequence[Insertion]) -> Features:
         if insertions or dense == "value":
             raise UserError(f"{type(self.visual.trunk).__name__} has neither token blocks nor a value path; "
@@ -290,7 +312,7 @@ class TimmMapTower(ImageTower):
         return features
 
 
-def build_image_tower(visual: nn.Module, options: TowerOptions) -> ImageTower:
+def build_image_tower(visual: Any, options: TowerOptions) -> ImageTower:
     """The walk that fits an open_clip image tower."""
     if hasattr(visual, "attnpool"):
         return ResNetTower(visual, options)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import open_clip
+from huggingface_hub import try_to_load_from_cache
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
-from torch import Tensor, nn
+from torch import nn
 
 from clipapps.clip.tiny import TINY_ARCHS
 from clipapps.errors import UserError, WeightsError, did_you_mean
 
 HUB_PREFIX = "hf-hub:"
-Tokenizer = Callable[..., Tensor]
+Tokenizer = Any  # open_clip's tokenizers share no base class: callable, most with `encode`
 
 
 @dataclass(frozen=True)
@@ -120,19 +124,41 @@ def download_weights(arch: Arch, weights: str) -> Path:
     """
     if weights.startswith(HUB_PREFIX):
         repository = weights.removeprefix(HUB_PREFIX)
-        return Path(_fetch(weights, lambda: download_pretrained_from_hf(repository), "its weights"))
+        return _cached(repository) or Path(_fetch(weights, lambda: download_pretrained_from_hf(repository),
+                                                  "its weights"))
     config = get_pretrained_cfg(arch.name, weights)
     if not config:
         known = open_clip.list_pretrained_tags_by_model(arch.name)
         raise WeightsError(f"{weights!r} is neither a file nor a pretrained tag of {arch.name}."
                            f"{did_you_mean(weights, known)} Tags: {', '.join(known) or 'none'}.")
     source = config.get("hf_hub") or config.get("url")
-    return Path(_fetch(f"{arch.name}/{weights} ({source})", lambda: download_pretrained(config), "its weights"))
+    cached = _cached(config["hf_hub"].rstrip("/")) if config.get("hf_hub") else None
+    return cached or Path(_fetch(f"{arch.name}/{weights} ({source})", lambda: download_pretrained(config),
+                                 "its weights"))
+
+
+def _cached(repository: str) -> Path | None:
+    """The repository's weights in the hub's cache, so that a machine without a network need not wait for retries."""
+    for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"):
+        path = try_to_load_from_cache(repository, name)
+        if isinstance(path, str):
+            return Path(path)
+    return None
+
+
+def _require_network() -> None:
+    """Fail at once where names cannot be resolved; the hub's client would retry for half a minute."""
+    host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    if not any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        socket.getaddrinfo(host, 443)
 
 
 def _fetch(name: str, download: Callable[[], Any], what: str) -> Any:
     try:
+        _require_network()
         return download()
+    except ImportError as error:
+        raise UserError(f"{name} needs a package that is not installed: pip install {error.name}.") from error
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(f"{name}: {what} cannot be fetched ({reason}). Without a network, download the file "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ class TextTower:
     It owns no parameters; letters: K texts, L tokens, W text width, D joint embedding size.
     """
 
-    def __init__(self, model: nn.Module, grad_checkpoint: bool = False) -> None:
+    def __init__(self, model: Any, grad_checkpoint: bool = False) -> None:
         holder = getattr(model, "text", model)
         if getattr(holder, "cls_emb", None) is not None or getattr(holder, "use_pad_mask", False) \
                 or not hasattr(holder, "token_embedding"):

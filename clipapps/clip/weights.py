@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from clipapps.clip.open_clip_models import HUB_PREFIX, Arch, download_weights
 from clipapps.clip.positions import resize_positions
@@ -39,7 +40,7 @@ def find_weights(arch: Arch, weights: str) -> Path:
     return download_weights(arch, weights)
 
 
-def read_state(path: Path, model: nn.Module) -> dict[str, Tensor]:
+def read_state(path: Path, model: Any) -> dict[str, Tensor]:
     """Tensors of a weights file under the names of `model` (an open_clip model)."""
     state = load(path)
     state = state.get("state_dict", state)
@@ -55,7 +56,7 @@ def read_state(path: Path, model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name not in _NOT_PARAMETERS}
 
 
-def _restore_token_rows(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def _restore_token_rows(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
     """Expand the rows that pre-training touched to the whole vocabulary; all other rows become their mean."""
     if "token_embedding.rows" not in state:
         return state
@@ -67,7 +68,7 @@ def _restore_token_rows(state: dict[str, Tensor], model: nn.Module) -> dict[str,
     return {**state, "token_embedding.weight": table}
 
 
-def load_into(model: nn.Module, state: dict[str, Tensor], *, source: str, position_key: str | None,
+def load_into(model: Any, state: dict[str, Tensor], *, source: str, position_key: str | None,
               num_prefix: int, interpolation: str) -> None:
     """Copy tensors into an open_clip model in place; the image tower's positional grid is resized to the model's.
 

@@ -202,6 +202,8 @@ def test_no_network_names_the_file_and_the_way_out(monkeypatch: pytest.MonkeyPat
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(open_clip_models, "download_pretrained", offline)
+    monkeypatch.setattr(open_clip_models.socket, "getaddrinfo", offline)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(WeightsError, match="RN50/openai .*cannot be fetched .no route to host.*give its path"):
         CLIPBackbone.from_pretrained("RN50", "openai", with_text=False)

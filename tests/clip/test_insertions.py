@@ -44,7 +44,8 @@ class TemporalMixing(Insertion, nn.Module):
         return attention(tokens + mixed.flatten(0, 1))
 
 
-def _fit(backbone: CLIPBackbone, insertion: DeepPrompts | TemporalMixing, images: Tensor, target: Tensor) -> list[float]:
+def _fit(backbone: CLIPBackbone, insertion: DeepPrompts | TemporalMixing, images: Tensor,
+         target: Tensor) -> list[float]:
     optimizer = torch.optim.Adam(insertion.parameters(), lr=1e-2)
     losses = []
     for _ in range(15):
