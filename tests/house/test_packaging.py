@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import setuptools
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from sources import PACKAGES, ROOT
+from sources import PACKAGES, ROOT, modules
 
 import clipapps
 from clipapps.project import Project
@@ -115,6 +116,23 @@ def test_constraints_pin_everything_asked_for_inside_its_range():
     for requirement in map(Requirement, asked):
         if requirement.name != "clipapps":
             assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_everything_imported_is_asked_for():
+    """No package is used that only comes along because another one happens to need it."""
+    owners = metadata.packages_distributions()
+    sections = PYPROJECT["project"]["optional-dependencies"] | {"core": PYPROJECT["project"]["dependencies"]}
+    asked = {section: {canonicalize_name(Requirement(line).name) for line in lines}
+             for section, lines in sections.items()}
+    extra_of = {f"clipapps.projects.{name}": importlib.import_module(module).PROJECT.extra
+                for name, module in PROJECTS.items()}
+    for module in modules().values():
+        own = next((extra for prefix, extra in extra_of.items() if module.name.startswith(prefix)), None)
+        allowed = asked["core"] | asked.get(own, set())
+        for found in module.imports:
+            if found.top not in sys.stdlib_module_names and found.top != "clipapps":
+                names = {canonicalize_name(name) for name in owners.get(found.top, [found.top])}
+                assert names & allowed, f"{module.where}:{found.line} imports {found.top}, which is not asked for"
 
 
 def test_extra_all_names_every_project_extra():
