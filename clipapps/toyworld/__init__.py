@@ -1,4 +1,7 @@
-"""A seeded, procedural, resolution-free world for learning, tests and demos: scenes, pictures, masks, captions, pairs."""
+"""A seeded, procedural, resolution-free world for learning, tests and demos.
+
+Scenes, their pictures and exact masks at any size, captions, pairs that differ in one attribute, and datasets.
+"""
 
 from __future__ import annotations
 
@@ -25,5 +28,6 @@ __all__ = [
     "ATTRIBUTES", "BACKGROUNDS", "CATEGORIES", "COLORS", "DISTANCES", "LIGHTINGS", "ORIENTATIONS", "PAIR_ATTRIBUTES",
     "POSITIONS", "SIZES", "TEXTURES", "Caption", "CaptionDetail", "Rendering", "Scene", "SceneObject", "ScenePair",
     "SceneSpec", "ToyWorldScenes", "ToyWorldSegmentation", "caption", "class_names", "differences", "known_words",
-    "make_caption", "palette", "render", "sample_caption", "sample_pair", "sample_scene", "scene_attributes", "split_words",
+    "make_caption", "palette", "render", "sample_caption", "sample_pair", "sample_scene", "scene_attributes",
+    "split_words",
 ]

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-Color = tuple[float, float, float]
+Color = tuple[float, ...]
+"""Red, green, blue on the 0..255 scale."""
 _SHIFT = 4
 _STEPS = np.linspace(-0.02, 1.02, 33)
 
@@ -25,7 +26,7 @@ def paint_background(name: str, side: int, detail_seed: int) -> np.ndarray:
 
 def _jitter(rng: random.Random, color: Color, amount: float = 10.0) -> Color:
     shift = rng.uniform(-amount, amount)
-    return tuple(min(255.0, max(0.0, c + shift + rng.uniform(-amount / 2, amount / 2))) for c in color)  # type: ignore[return-value]
+    return tuple(min(255.0, max(0.0, c + shift + rng.uniform(-amount / 2, amount / 2))) for c in color)
 
 
 def _gradient(side: int, stops: Sequence[tuple[float, Color]]) -> np.ndarray:
@@ -125,7 +126,8 @@ def _sea(side: int, rng: random.Random) -> np.ndarray:
         crest = y + (0.006 + 0.007 * k / 9) * np.sin(2 * math.pi * ((9 - 0.6 * k) * _STEPS + rng.random()))
         line = _fixed(np.stack([_STEPS, crest], axis=1), side)
         tone = 196 - 12 * k
-        cv2.polylines(image, [line], False, (tone - 76, tone, tone + 22), max(1, round(0.008 * side)), cv2.LINE_AA, _SHIFT)
+        width = max(1, round(0.008 * side))
+        cv2.polylines(image, [line], False, (tone - 76, tone, tone + 22), width, cv2.LINE_AA, _SHIFT)
     return _roughen(image, _noise(side, rng, 40, 10), 5)
 
 
@@ -179,7 +181,8 @@ def _night_sky(side: int, rng: random.Random) -> np.ndarray:
     image = _roughen(image, _noise(side, rng, 6), 7)
     for _ in range(46):
         tone = rng.uniform(150, 250)
-        _disc(image, rng.random(), rng.uniform(0, 0.84), rng.uniform(0.0025, 0.008), (tone, tone, min(255.0, tone + 14)))
+        x, y, r = rng.random(), rng.uniform(0, 0.84), rng.uniform(0.0025, 0.008)
+        _disc(image, x, y, r, (tone, tone, min(255.0, tone + 14)))
     x, y, r = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.2), rng.uniform(0.05, 0.07)
     _disc(image, x, y, r, (250, 240, 206))
     _disc(image, x + 0.45 * r, y - 0.25 * r, 0.86 * r, (26, 30, 68))
@@ -205,7 +208,7 @@ def _brick_wall(side: int, rng: random.Random) -> np.ndarray:
 def _plain(side: int, rng: random.Random) -> np.ndarray:
     tone = rng.uniform(28, 74)
     color = _jitter(rng, (tone, tone, tone + 8), 6)
-    return _gradient(side, [(0.0, tuple(1.25 * c for c in color)), (1.0, color)])  # type: ignore[list-item]
+    return _gradient(side, [(0.0, tuple(1.25 * c for c in color)), (1.0, color)])
 
 
 PAINTERS: dict[str, Callable[[int, random.Random], np.ndarray]] = {

@@ -28,6 +28,7 @@ _OPENINGS = ("", "", "", "a photo of ", "a photo of ", "a picture of ", "an imag
 _THE_OPENINGS = ("a photo of the ", "a picture of the ", "the ")
 _LIGHT_OPENINGS = {"well-lit": ("a well-lit photo of ", "a bright photo of "), "backlit": ("a backlit photo of ",),
                    "dark": ("a dark photo of ", "an underexposed photo of ")}
+_ADJECTIVES = (("size", words.SIZE_WORDS), ("texture", words.TEXTURE_WORDS), ("color", words.COLOR_WORDS))
 _EMPTY = ("background", "the background", "an empty scene", "nothing")
 
 
@@ -151,8 +152,7 @@ def _object_phrase(item: SceneObject, rng: random.Random, detail: CaptionDetail,
     named = {key: rng.random() < thin * getattr(detail, key)
              for key in ("color", "texture", "size", "orientation", "position", "distance")}
     named["distance"] &= item.distance != "middle"
-    adjectives = [rng.choice(table[getattr(item, key)]) for key, table in
-                  (("size", words.SIZE_WORDS), ("texture", words.TEXTURE_WORDS), ("color", words.COLOR_WORDS)) if named[key]]
+    adjectives = [rng.choice(table[getattr(item, key)]) for key, table in _ADJECTIVES if named[key]]
     generic = bool(adjectives) and rng.random() > detail.category
     noun = "object" if generic else rng.choice(words.CATEGORY_WORDS[item.category])
     turn = rng.choice(words.ORIENTATION_WORDS[item.orientation]) if named["orientation"] else ""

@@ -31,12 +31,13 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 def split_seed(seed: int, split: str) -> int:
     """The world seed of a split; no two (seed, split) pairs share one. Raises ConfigError for an unknown split."""
     if split not in SPLITS:
-        raise ConfigError(f"The toy world has no split {split!r}.{did_you_mean(split, SPLITS)} It has: {', '.join(SPLITS)}.")
+        raise ConfigError(f"The toy world has no split {split!r}.{did_you_mean(split, SPLITS)} "
+                          f"It has: {', '.join(SPLITS)}.")
     return seed * len(SPLITS) + SPLITS.index(split)
 
 
 def scene_attributes(scene: Scene) -> dict[str, int]:
-    """Index of each attribute in `ATTRIBUTES`, those of objects taken from the nearest one, and "count"; -1 = no object."""
+    """Index of each attribute in `ATTRIBUTES`, and "count"; those of objects are the nearest one's, -1 without any."""
     item = scene.objects[-1] if scene.objects else None
     values = {name: ATTRIBUTES[name].index(getattr(item, name)) if item else -1 for name in ATTRIBUTES
               if name not in ("background", "lighting")}
@@ -161,9 +162,10 @@ class ToyWorldSegmentation(Dataset):
     def get_data_info(self, index: int) -> dict[str, Any]:
         """The sample before the pipeline."""
         drawn = render(self.scene(index), self.size)
-        return dict(img=np.ascontiguousarray(drawn.image[..., ::-1]), gt_seg_map=drawn.semantic, seg_fields=["gt_seg_map"],
-                    img_shape=drawn.image.shape[:2], ori_shape=drawn.image.shape[:2], reduce_zero_label=False,
-                    label_map=None, img_path=f"toyworld-{self.split}-{index:05d}.png", sample_idx=index)
+        shape = drawn.image.shape[:2]
+        return dict(img=np.ascontiguousarray(drawn.image[..., ::-1]), img_shape=shape, ori_shape=shape,
+                    gt_seg_map=drawn.semantic, seg_fields=["gt_seg_map"], reduce_zero_label=False, label_map=None,
+                    img_path=f"toyworld-{self.split}-{index:05d}.png", sample_idx=index)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):

@@ -56,7 +56,8 @@ def sample_pair(seed: int, index: int, attribute: str | None = None, spec: Scene
         names = words.BACKGROUNDS if attribute == "background" else words.LIGHTINGS
         old = getattr(scene, attribute)
         new = rng.choice([name for name in names if name != old])
-        return ScenePair(scene, replace(scene, **{attribute: new}), attribute, (old, new))
+        second = replace(scene, **{attribute: new})  # type: ignore[arg-type]
+        return ScenePair(scene, second, attribute, (old, new))
     k = rng.randrange(len(scene.objects))
     item = scene.objects[k]
     others = [o for i, o in enumerate(scene.objects) if i != k]
@@ -75,7 +76,8 @@ def _with(objects: tuple[SceneObject, ...], k: int, item: SceneObject) -> tuple[
 def _changed(item: SceneObject, attribute: str, rng: random.Random, others: list[SceneObject]) -> SceneObject:
     if attribute in ("category", "color", "texture"):
         names = {"category": words.CATEGORIES, "color": words.COLORS, "texture": words.TEXTURES}[attribute]
-        return replace(item, **{attribute: rng.choice([n for n in names if n != getattr(item, attribute)])})
+        new = rng.choice([name for name in names if name != getattr(item, attribute)])
+        return replace(item, **{attribute: new})  # type: ignore[arg-type]
     if attribute == "size":
         size = rng.choice([n for n in words.SIZES if n != item.size])
         return replace(item, size=size, radius=rng.uniform(*RADIUS_RANGES[size]) * DISTANCE_SCALE[item.distance])

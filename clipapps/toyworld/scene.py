@@ -90,6 +90,7 @@ class SceneSpec:
         tilted: probability that an object does not stand upright.
         depth: probability that an object is near or far instead of at middle distance.
         group: probability that all objects share category and color ("three red cups").
+        empty: probability of no object at all, whatever `min_objects` says.
 
     Raises:
         ConfigError: a value that the toy world does not have, or impossible object counts.
@@ -107,6 +108,7 @@ class SceneSpec:
     tilted: float = 0.15
     depth: float = 0.0
     group: float = 0.15
+    empty: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_objects <= self.max_objects <= 4:
@@ -164,6 +166,8 @@ def sample_scene(seed: int, index: int, spec: SceneSpec | None = None) -> Scene:
     spec = spec or SceneSpec()
     rng = scene_random(seed, index)
     count = rng.randint(spec.min_objects, spec.max_objects)
+    if spec.empty and rng.random() < spec.empty:
+        count = 0
     shared = None
     if count > 1 and rng.random() < spec.group:
         shared = (rng.choice(spec.categories), rng.choice(spec.colors))
@@ -199,7 +203,7 @@ def _sizes_that_fit(sizes: tuple[str, ...], count: int, placed: list[SceneObject
 
 def place(rng: random.Random, radius: float, distance: str, placed: list[SceneObject],
           smallest_radius: float) -> tuple[float, float, float]:
-    """A center that keeps clear of what is placed, or the clearest one tried; the radius shrinks to `smallest_radius` at most."""
+    """Center and radius clear of what is placed, or the clearest tried; at worst the radius is `smallest_radius`."""
     top, bottom = DISTANCE_HEIGHT[distance]
     best = (-math.inf, 0.5, 0.5, radius)
     for attempt in range(_PLACING_TRIES):

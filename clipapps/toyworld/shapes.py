@@ -1,4 +1,4 @@
-"""Silhouettes of the ten categories and the patterns of the four textures, as polygons in the unit disc (y points down)."""
+"""Silhouettes of the ten categories and patterns of the textures, as polygons in the unit disc (y points down)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-
 
 Polygon = np.ndarray
 
@@ -129,8 +128,8 @@ def _butterfly() -> list[Part]:
     wings = [Part(_ellipse(side * 0.48, -0.34, 0.5, 0.38, side * -35), "body") for side in (-1, 1)]
     wings += [Part(_ellipse(side * 0.38, 0.4, 0.38, 0.28, side * 40), "body") for side in (-1, 1)]
     eyes = [Part(_ellipse(side * 0.62, -0.42, 0.13), "paper") for side in (-1, 1)]
-    feelers = [Part(_polygon((side * 0.02, -0.5), (side * 0.2, -0.96), (side * 0.27, -0.9), (side * 0.07, -0.46)), "ink")
-               for side in (-1, 1)]
+    feelers = [Part(_polygon((s * 0.02, -0.5), (s * 0.2, -0.96), (s * 0.27, -0.9), (s * 0.07, -0.46)), "ink")
+               for s in (-1, 1)]
     return [*wings, *eyes, *feelers, Part(_ellipse(0, 0.06, 0.1, 0.62), "ink")]
 
 

@@ -55,7 +55,8 @@ class ToyZeroShotMetric(BaseMetric):
 
     default_prefix = None
 
-    def __init__(self, chance: dict[str, int] | None = None, collect_device: str = "cpu", prefix: str | None = None) -> None:
+    def __init__(self, chance: dict[str, int] | None = None, collect_device: str = "cpu",
+                 prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.chance = dict(chance or {})
 

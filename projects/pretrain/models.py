@@ -17,6 +17,7 @@ from clipapps.registry import MODELS
 from .probes import TOY_PROBES
 
 MAX_LOGIT_SCALE = 100.0
+Probes = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, logit_scale: Tensor | float, meaning: Tensor) -> Tensor:
@@ -56,8 +57,8 @@ class ContrastivePretrainer(BaseModel):
     0
     """
 
-    def __init__(self, backbone: CLIPBackbone | dict[str, Any], probes: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
-                 precision: str = "float32", channels_last: bool = False, init_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(self, backbone: CLIPBackbone | dict[str, Any], probes: Probes | None = None, precision: str = "float32",
+                 channels_last: bool = False, init_cfg: dict[str, Any] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.backbone: CLIPBackbone = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         self.probes = dict(TOY_PROBES if probes is None else probes)
@@ -86,7 +87,8 @@ class ContrastivePretrainer(BaseModel):
         with torch.no_grad():
             best = (image_embeds @ text_embeds.t()).argmax(dim=1)
             hits = (meaning[best] == meaning).float().mean()
-        return dict(loss=contrastive_loss(image_embeds, text_embeds, scale, meaning), logit_scale=scale.detach(), accuracy=hits)
+        loss = contrastive_loss(image_embeds, text_embeds, scale, meaning)
+        return dict(loss=loss, logit_scale=scale.detach(), accuracy=hits)
 
     def encode_images(self, inputs: Tensor, dense: str | None) -> Features:
         """(B, 3, H, W) uint8 RGB -> Features."""
@@ -111,14 +113,17 @@ class ContrastivePretrainer(BaseModel):
         features = self.encode_images(inputs, dense="projected")
         image_embeds = F.normalize(features.pooled.float(), dim=-1)
         text_embeds = self.encode_captions(caption)
-        answers = {name: (image_embeds @ self._probe(name).t()).argmax(dim=1) for name in self.probes if name != "dense"}
-        dense = self._dense_answers(features.dense.float(), semantic) if semantic is not None and "dense" in self.probes else None
+        asked = [name for name in self.probes if name != "dense"]
+        answers = {name: (image_embeds @ self._probe(name).t()).argmax(dim=1) for name in asked}
+        with_dense = semantic is not None and "dense" in self.probes
+        dense = self._dense_answers(features.dense.float(), semantic) if with_dense else None
         samples = []
         for i in range(len(inputs)):
-            sample = dict(sample_idx=int(sample_idx[i]), image_embed=image_embeds[i], text_embed=text_embeds[i], meaning=int(meaning[i]),
+            sample = dict(sample_idx=int(sample_idx[i]), meaning=int(meaning[i]),
+                          image_embed=image_embeds[i], text_embed=text_embeds[i],
                           answers={name: int(answer[i]) for name, answer in answers.items()},
                           attributes={name: int(value[i]) for name, value in attributes.items()})
-            if dense is not None:
+            if dense is not None and semantic is not None:
                 sample |= dict(dense=dense[i], semantic=semantic[i])
             samples.append(sample)
         return samples

@@ -13,11 +13,12 @@ _NAMES = {"size": ("small", "medium-sized", "large"),
           "distance": (DISTANCE_WORDS["near"][0], "", DISTANCE_WORDS["far"][0]),
           "background": tuple(BACKGROUND_PLACES[name][0] for name in ATTRIBUTES["background"][:-1]),
           "lighting": ("in good light", "against the light", "in the dark")}
-_TEMPLATES = {"category": ("{}", "a {}", "a photo of a {}"), "color": _ADJECTIVE, "texture": _ADJECTIVE, "size": _ADJECTIVE,
+_NAMING = ("{}", "a {}", "a photo of a {}")
+_TEMPLATES = {"category": _NAMING, "color": _ADJECTIVE, "texture": _ADJECTIVE, "size": _ADJECTIVE,
               "orientation": _TRAILING, "position": _TRAILING, "background": _TRAILING, "lighting": _TRAILING}
 
 TOY_PROBES: dict[str, dict[str, tuple[str, ...]]] = {
-    **{name: dict(names=_NAMES.get(name, ATTRIBUTES[name]), templates=templates) for name, templates in _TEMPLATES.items()},
-    "dense": dict(names=("background", *CATEGORIES), templates=("{}", "a {}", "a photo of a {}")),
+    **{name: dict(names=_NAMES.get(name, ATTRIBUTES[name]), templates=_TEMPLATES[name]) for name in _TEMPLATES},
+    "dense": dict(names=("background", *CATEGORIES), templates=_NAMING),
 }
 """Attribute -> dict(names, templates), in the order of the attribute's values; see `ContrastivePretrainer`."""

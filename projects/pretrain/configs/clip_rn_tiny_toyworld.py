@@ -6,14 +6,14 @@ Shapes first, then surroundings, then several objects, then the native size: a s
 and shapes only when nothing distracts from them. Every index is a new scene, so one pass is all there is.
 """
 
+from clipapps.projects.pretrain.metrics import ToyZeroShotMetric
+from clipapps.projects.pretrain.models import ContrastivePretrainer
 from mmengine.dataset import DefaultSampler, default_collate
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
 from torch.optim import AdamW
 
 from clipapps.clip import CLIPBackbone
-from clipapps.projects.pretrain.metrics import ToyZeroShotMetric
-from clipapps.projects.pretrain.models import ContrastivePretrainer
 from clipapps.toyworld import ToyWorldScenes
 
 _batch = 128
