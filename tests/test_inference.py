@@ -1,0 +1,132 @@
+"""The one-call API: inputs of every kind, saved results, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+import clipapps
+from clipapps import inference
+from clipapps.cli.main import main
+from clipapps.data.images import read_image, write_image
+from clipapps.errors import BadSampleError, DataError, UserError
+from clipapps.project import Project
+
+
+@dataclass
+class Brightness(inference.Result):
+    """A result with one number."""
+
+    mean: float = 0.0
+
+    def plot(self) -> inference.Image:
+        return 255 - self.image
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "mean": self.mean}
+
+
+class Photometer(inference.Inferencer):
+    """Measures mean brightness."""
+
+    def __init__(self, weights: Any, device: Any, scale: float = 1.0, classes: list[str] | None = None) -> None:
+        self.device, self.scale = device, scale
+
+    def predict(self, image: inference.Image, name: str) -> Brightness:
+        return Brightness(name, image, mean=float(image.mean()) * self.scale)
+
+
+@pytest.fixture(autouse=True)
+def photometer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project `photometer` whose inferencer is the one above."""
+    record = Project("photometer", "none", "measures light", inferencer="photometer_module:Photometer")
+    monkeypatch.setattr(inference, "get_project", lambda name: record)
+    module = types.ModuleType("photometer_module")
+    module.Photometer = Photometer
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, black and white, and a file that is none."""
+    for name, value in (("black", 0), ("white", 255)):
+        write_image(tmp_path / f"{name}.png", np.full((4, 6, 3), value, np.uint8))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+def test_every_kind_of_input_gives_the_same_number(folder: Path) -> None:
+    meter, path = inference.load("photometer"), folder / "white.png"
+    array = read_image(path)
+    for one in (path, str(path), array, PILImage.open(path), [array]):
+        assert [result.mean for result in meter(one)] == [255.0]
+
+
+def test_a_folder_gives_its_images_by_name(folder: Path) -> None:
+    results = inference.load("photometer", scale=2.0)(folder)
+    assert [(r.name, r.mean) for r in results] == [("black", 0.0), ("white", 510.0)]
+
+
+def test_results_are_saved_as_picture_and_json(folder: Path, tmp_path: Path) -> None:
+    paths = inference.load("photometer")(folder).save(tmp_path / "new" / "out")
+    assert [path.name for path in paths] == ["black.png", "black.json", "white.png", "white.json"]
+    assert read_image(paths[0]).min() == 255
+    assert json.loads(paths[3].read_text()) == {"name": "white", "mean": 255.0}
+
+
+def test_streaming_reads_one_input_at_a_time(folder: Path) -> None:
+    (folder / "zebra.png").write_bytes(b"broken")
+    stream = inference.load("photometer").stream(folder)
+    assert next(stream).name == "black" and next(stream).name == "white"
+    with pytest.raises(BadSampleError, match="zebra.png"):
+        next(stream)
+
+
+@pytest.mark.parametrize(("value", "message"), [
+    ("nowhere.jpg", "no file or folder nowhere.jpg"),
+    (np.zeros((4, 4), np.uint8), r"shape \(4, 4\).*expected \(H, W, 3\) uint8"),
+    (np.zeros((4, 4, 3), np.float32), "type float32"),
+])
+def test_wrong_inputs_are_explained(value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        inference.load("photometer")(value)
+
+
+def test_empty_folder_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no images; expected files ending in .bmp"):
+        inference.load("photometer")(tmp_path)
+
+
+def test_unknown_option_and_device_are_explained() -> None:
+    with pytest.raises(UserError, match="unexpected keyword argument 'clases'"):
+        inference.load("photometer", clases=["a"])
+    with pytest.raises(UserError, match="no device 'gpu'"):
+        inference.load("photometer", device="gpu")
+
+
+def test_predict_does_the_good_files_and_reports_the_bad_one(
+        folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    out = tmp_path / "out"
+    assert main(["predict", "photometer", str(folder), "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert (out / "black.json").is_file() and (out / "white.png").is_file() and not (out / "broken.png").exists()
+    assert "1 of 3 inputs could not be used" in captured.err and "broken.jpg" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_predict_refuses_an_empty_class_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "photometer", str(folder), "--classes", " , "]) == 2
+    assert "names no class" in capsys.readouterr().err
+
+
+def test_load_is_a_public_name() -> None:
+    assert clipapps.load is inference.load
