@@ -60,6 +60,11 @@ def convert_text_encoder(state: Mapping[str, Tensor]) -> State:
     return {f"model.{name}": value for name, value in state.items()}
 
 
+def convert_context_decoder(state: Mapping[str, Tensor]) -> State:
+    """Official context decoder (names below `context_decoder.`) -> `ContextDecoder`: the names are the same."""
+    return dict(state)
+
+
 def fill_unused(state: Mapping[str, Tensor], model: nn.Module) -> State:
     """Add what DenseCLIP never uses and its checkpoints lack, taken from the model: later text positions, temperature.
 

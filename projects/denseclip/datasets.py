@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clipapps.projects.denseclip.class_names import ADE20K, CAMVID, CAMVID_PALETTE
 from mmseg.datasets.ade import ADE20KDataset
 from mmseg.datasets.basesegdataset import BaseSegDataset
 
 from clipapps.errors import DataError
+from clipapps.projects.denseclip.class_names import ADE20K, CAMVID, CAMVID_PALETTE
 from clipapps.registry import DATASETS
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

@@ -17,8 +17,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from clipapps.projects.denseclip.class_names import resolve_class_names
-from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
 from mmseg.utils import SampleList, add_prefix
@@ -27,6 +25,8 @@ from torch import Tensor, nn
 from clipapps.clip import CLIPBackbone, insert_contexts
 from clipapps.clip.text_cache import VersionedCache
 from clipapps.errors import ConfigError, did_you_mean
+from clipapps.projects.denseclip.class_names import resolve_class_names
+from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
 from clipapps.registry import MODELS
 
 PROMPT_MODES = ("post", "pre", "language", "template")
@@ -119,6 +119,10 @@ class CLIPSegmentor(EncoderDecoder):
 
     def _losses(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
         return super().loss(inputs, data_samples)
+
+    def predict_probabilities(self, inputs: Tensor, data_samples: SampleList | None = None) -> list[Tensor]:
+        """Class probabilities (K, H, W) of each of the normalized images (B, 3, h, w), at its original size."""
+        return [sample.seg_logits.data.softmax(dim=0) for sample in self.predict(inputs, data_samples)]
 
 
 @MODELS.register_module()

@@ -1,0 +1,178 @@
+"""The golden harness: every case folder is one test, run by the runner of its project, compared tensor by tensor.
+
+A case is a folder `<project>/<case>/` with a `case.json` and, where it has tensors, `io.safetensors` (inputs and
+expected outputs) and `state.safetensors` (weights under the names of the reference implementation). The folder
+`CLIPAPPS_GOLDEN` is searched, by default `cases/` beside this file. Runners stand in `runners/<project>.py`, in a dict
+`RUNNERS`: the entry whose name is the longest prefix of the folder's name runs the case. `TOLERANCES` beside it holds
+the rules that cases state in prose, by the longest prefix too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+GIVEN = os.environ.get("CLIPAPPS_GOLDEN")
+CASES = Path(GIVEN) if GIVEN else HERE / "cases"
+SHARED = Path(os.environ.get("CLIPAPPS_SHARED", HERE.parent.parent.parent / "shared"))
+
+#: prefix of case names -> rules, see `Case`
+Tolerances = Mapping[str, Sequence[tuple[str, str, float]]]
+
+#: with the variable set only the cases are collected
+collect_ignore = ["test_harness.py"] if GIVEN else []
+
+#: what a case.json says about itself; every other list or dict in a case without tensors is an expected output
+ABOUT = {"case", "what", "hyper_parameters", "inputs", "outputs", "tolerance", "dtype", "device", "source", "formula"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each case folder, with the id `<project>/<case>`."""
+    if "case_folder" not in metafunc.fixturenames:
+        return
+    folders = sorted(path.parent for path in CASES.glob("*/*/case.json"))
+    if not folders:
+        raise pytest.UsageError(f"There is no golden case <project>/<case>/case.json in {CASES}.")
+    metafunc.parametrize("case_folder", folders, ids=[f"{folder.parent.name}/{folder.name}" for folder in folders])
+
+
+@pytest.fixture
+def run_case() -> Callable[[Path], None]:
+    """`run_case(folder)` runs a case with its project's runner and fails with every difference at once."""
+    return _run_case
+
+
+@pytest.fixture
+def check_case() -> Callable[..., None]:
+    """`check_case(folder, runners, tolerances)` runs a case with the runners and tolerances given."""
+    return _check
+
+
+def _run_case(folder: Path) -> None:
+    module = _runners(folder.parent.name)
+    if module is None:
+        pytest.fail(f"There are no runners for {folder.parent.name}: {HERE / 'runners'}/{folder.parent.name}.py.")
+    _check(folder, module.RUNNERS, module.TOLERANCES)
+
+
+def _check(folder: Path, runners: Mapping[str, Callable[[Case], None]], tolerances: Tolerances) -> None:
+    runner = _longest_prefix(runners, folder.name)
+    if runner is None:
+        pytest.fail(f"No runner's name is a prefix of {folder.name!r}; there are {', '.join(sorted(runners))}.")
+    case = Case(folder, tolerances[_longest_prefix(tolerances, folder.name) or ""])
+    runners[runner](case)
+    findings = case.findings + [f"{name}: nobody compared it" for name in case.uncompared()]
+    if findings:
+        pytest.fail("\n".join([f"{folder.parent.name}/{folder.name}", *findings]), pytrace=False)
+
+
+def _longest_prefix(names: Iterable[str], text: str) -> str | None:
+    return max((name for name in names if text.startswith(name)), key=len, default=None)
+
+
+@cache
+def _runners(project: str) -> ModuleType | None:
+    file = HERE / "runners" / f"{project}.py"
+    if not file.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location(f"golden_runners_{project}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Case:
+    """One case: its options and tensors, and the record of what was compared.
+
+    Args:
+        folder: the case folder.
+        rules: (pattern of tensor names, "abs" or "relative", bound); the first match counts; "relative" is relative to
+            the largest absolute expected value. Numbers in case.json take precedence.
+    """
+
+    def __init__(self, folder: Path, rules: Sequence[tuple[str, str, float]]) -> None:
+        self.folder, self.rules = folder, rules
+        self.spec: dict[str, Any] = json.loads((folder / "case.json").read_text())
+        self.options: dict[str, Any] = self.spec.get("hyper_parameters", {})
+        self.io = self._tensors("io.safetensors")
+        self.state = self._tensors("state.safetensors")
+        self.findings: list[str] = []
+        self._read: set[str] = set(self.spec.get("inputs", {}))
+        self._compared: set[str] = set()
+
+    def _tensors(self, name: str) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        file = self.folder / name
+        return load_file(file) if file.is_file() else {}
+
+    def path(self, text: str) -> Path:
+        """A path named in the case: below CLIPAPPS_SHARED when it begins with "shared/", else in the case folder."""
+        return SHARED / text.removeprefix("shared/") if text.startswith("shared/") else self.folder / text
+
+    def input(self, name: str) -> Any:
+        """A tensor, or a value of case.json, that the case gives; it is no output."""
+        self._read.add(name)
+        return self.io[name] if name in self.io else self.spec[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the case has a tensor of that name."""
+        return name in self.io
+
+    def expected(self) -> list[str]:
+        """Names of expected outputs: tensors, or values of case.json in a case without tensors."""
+        if self.io:
+            return [name for name in self.io if name not in self._read]
+        return [name for name, value in self.spec.items()
+                if isinstance(value, (list, dict)) and name not in ABOUT | self._read]
+
+    def names(self, prefix: str) -> list[str]:
+        """Expected outputs that begin with `prefix`."""
+        return [name for name in self.expected() if name.startswith(prefix)]
+
+    def compare(self, name: str, actual: Any) -> None:
+        """Compare with the expected output of that name, if the case has it."""
+        import torch
+
+        if name not in (self.io or self.spec):
+            return
+        self._compared.add(name)
+        if not self.io and isinstance(self.spec[name], dict):
+            if actual != self.spec[name]:
+                wrong = [key for key, value in self.spec[name].items() if actual.get(key) != value]
+                self.findings.append(f"{name}: {len(wrong)} of {len(self.spec[name])} entries differ: {wrong[:5]}")
+            return
+        expected = self.io[name] if self.io else torch.tensor(self.spec[name], dtype=torch.float64)
+        actual = actual.detach() if isinstance(actual, torch.Tensor) else torch.tensor(actual, dtype=torch.float64)
+        if actual.shape != expected.shape:
+            self.findings.append(f"{name}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+            return
+        kind, bound = self._tolerance(name)
+        expected, actual = expected.double(), actual.double()
+        difference = (actual - expected).abs().max().item() if expected.numel() else 0.0
+        allowed = bound * (expected.abs().max().item() if kind == "relative" else 1.0)
+        if not difference <= allowed:
+            self.findings.append(f"{name}: largest difference {difference:.3g}, allowed {allowed:.3g}")
+
+    def _tolerance(self, name: str) -> tuple[str, float]:
+        given = self.spec.get("tolerance")
+        if isinstance(given, dict):
+            given = next((bound for pattern, bound in given.items() if fnmatchcase(name, pattern)), None)
+        for pattern, kind, bound in self.rules:
+            if fnmatchcase(name, pattern):
+                return kind, given if isinstance(given, (int, float)) else bound
+        pytest.fail(f"No tolerance is known for {name}.")
+
+    def uncompared(self) -> list[str]:
+        """Expected outputs that no runner compared."""
+        return [name for name in self.expected() if name not in self._compared]
