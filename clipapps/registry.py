@@ -18,7 +18,8 @@ from mmengine.registry import Registry
 
 from clipapps.project import Project, discover
 
-_CORE_MODULES = ("clipapps.clip", "clipapps.toyworld", "clipapps.data", "clipapps.engine", "clipapps.visualization")
+_CORE_MODULES = ("clipapps.clip", "clipapps.toyworld", "clipapps.data.transforms", "clipapps.engine.runner",
+                 "clipapps.visualization.segmentation")
 
 
 class LazyRegistry(Registry):

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 from clipapps.errors import BadSampleError
 
 MAX_PIXELS = 80_000_000
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 _MASK_MODES = {"1", "L", "P", "I;16", "I;16B", "I;16L", "I"}
 
@@ -60,6 +60,13 @@ def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write (H, W, 3) or (H, W) uint8, RGB order, in the format of the path's suffix (PNG, JPEG, WebP, ...)."""
     Image.fromarray(image).save(Path(path))
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """(H, W, 3) or (H, W) uint8, RGB order, as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _open(path: str | Path, max_pixels: int) -> Image.Image:

@@ -60,8 +60,9 @@ class LoadSegmentation(BaseTransform):
         path = results["seg_map_path"]
         ids = self._renumbered(read_mask(path), results)
         self._check_ids(ids, results, path)
-        if "img" in results and results["img"].shape[:2] != ids.shape:
-            (height, width), (own_height, own_width) = results["img"].shape[:2], ids.shape
+        expected = results.get("ori_shape")  # of the file: a Resize between the two steps leaves it alone
+        if expected is not None and tuple(expected[:2]) != ids.shape:
+            (height, width), (own_height, own_width) = expected[:2], ids.shape
             raise BadSampleError(f"{path} is {own_width} x {own_height} pixels, but its image "
                                  f"{results.get('img_path', '')} is {width} x {height}.")
         results["gt_seg_map"] = ids.astype(np.uint8)

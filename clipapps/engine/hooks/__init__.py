@@ -9,9 +9,11 @@ from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHoo
 from clipapps.engine.hooks.checkpoint import CheckpointHook
 from clipapps.engine.hooks.curves import CurvesHook
 from clipapps.engine.hooks.finite_loss import FiniteLossHook
+from clipapps.engine.hooks.pictures import SamplePictureHook
 from clipapps.engine.hooks.progress import ProgressLogger
 
-__all__ = ["CheckpointHook", "CurvesHook", "FiniteLossHook", "ProgressLogger", "DEFAULT_HOOKS", "merge_default_hooks"]
+__all__ = ["CheckpointHook", "CurvesHook", "FiniteLossHook", "ProgressLogger", "SamplePictureHook", "DEFAULT_HOOKS",
+           "merge_default_hooks"]
 
 DEFAULT_HOOKS: dict[str, type] = {
     "runtime_info": RuntimeInfoHook,
