@@ -20,8 +20,10 @@ VERBS = ("quickstart", "list", "train", "test", "predict", "config", "doctor")
 
 INPUT_WRONG, DISK, MEMORY, INTERRUPTED, OUR_FAULT = 2, 3, 4, 130, 1
 # Said by libraries while they are imported; no user can or need do anything about them.
-_HARMLESS_WARNINGS = ("Fail to import ``MultiScaleDeformableAttention``", "Failed to load image Python extension")
-_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_HARMLESS_WARNINGS = ("Fail to import ``MultiScaleDeformableAttention``", "Failed to load image Python extension",
+                      "Default ``avg_non_ignore`` is False")
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_PATH_ERRNOS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,16 +61,27 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "Stopped.", INTERRUPTED
     if isinstance(error, ClipAppsError):
         return f"error: {_last_words(error)}", error.exit_code
-    if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
-        where = f" ({error.filename})" if error.filename else ""
-        return (f"error: The disk cannot be written: {error.strerror}{where}. "
-                "Free some space or choose another folder."), DISK
+    if isinstance(error, OSError) and error.errno in _DISK_ERRNOS | _PATH_ERRNOS:
+        what = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        if error.errno in _PATH_ERRNOS:
+            return f"error: A path cannot be used. {what}. Choose another.", INPUT_WRONG
+        return f"error: The disk refuses. {what}. Free some space, or choose a folder that may be written.", DISK
+    if isinstance(error, ImportError) and (absent := _absent(error)):
+        return f"error: {absent} `clipapps doctor` names what to install.", INPUT_WRONG
     if _is_out_of_memory(error):
         return ("error: Out of memory. Try a smaller batch or a smaller image size, "
                 "for example `train_dataloader.batch_size=2`."), MEMORY
     return (f"error: {type(error).__name__}: {_last_words(error)}\nThis looks like a fault in clipapps rather than in "
             "your input. The same command with --traceback shows where it happened; `clipapps doctor` checks the "
             "installation."), OUR_FAULT
+
+
+def _absent(error: ImportError) -> str:
+    """What the installation lacks, when that is why an import failed; empty for an import error of our own making."""
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "clipapps":
+        return f"The package {error.name.partition('.')[0]!r} is not installed."
+    library = re.match(r"(\S+): cannot open shared object file", str(error))
+    return f"The system library {library[1]} is missing." if library else ""
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -50,6 +50,11 @@ class OutOfMemoryError(RuntimeError):
     (ConfigError("train_cfg.max_iter: unknown key. Did you mean 'max_iters'?"), 2),
     (DiskError("The checkpoint could not be written."), 3),
     (OSError(errno.ENOSPC, "No space left on device", "x.pth"), 3),
+    (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 3),
+    (FileExistsError(errno.EEXIST, "File exists", "out"), 2),
+    (ModuleNotFoundError("No module named 'open3d'", name="open3d.core"), 2),
+    (ImportError("libGL.so.1: cannot open shared object file: No such file or directory"), 2),
+    (ModuleNotFoundError("No module named 'clipapps.gone'", name="clipapps.gone"), 1),
     (MemoryError(), 4),
     (OutOfMemoryError("CUDA out of memory"), 4),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 4),
@@ -73,6 +78,17 @@ def test_traceback_on_request_keeps_the_exit_code(clipapps_cli, verb_that, argum
     assert result.code == 2
     assert "Traceback (most recent call last)" in result.err
     assert result.err.rstrip().endswith("error: bad key")
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (OSError(errno.ENOSPC, "No space left on device", "x.pth"), "No space left on device: x.pth"),
+    (FileExistsError(errno.EEXIST, "File exists", "out"), "File exists: out"),
+    (ModuleNotFoundError("No module named 'open3d'", name="open3d.core"), "The package 'open3d' is not installed."),
+    (ImportError("libGL.so.1: cannot open shared object file: No such"), "The system library libGL.so.1 is missing."),
+])
+def test_message_names_what_is_wrong(clipapps_cli, verb_that, error, said):
+    verb_that(raising(error))
+    assert said in clipapps_cli("probe", "x").err
 
 
 def test_unexpected_error_names_itself_and_the_way_out(clipapps_cli, verb_that):
