@@ -78,7 +78,9 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     from clipapps.engine.config_check import check_config
 
     cfg = read_config(find_config(name_or_path))
+    data_root = cfg.get("data_root")
     apply_overrides(cfg, overrides)
+    _move_datasets(cfg, data_root)
     errors, warnings = check_config(cfg)
     for warning in warnings:
         logging.getLogger("clipapps").warning("%s", warning)
@@ -174,6 +176,16 @@ def _set(cfg: Config, path: list[str], value: Any) -> None:
                 node = node[key]
         else:
             raise ConfigError(f"{here}: {'.'.join(path[:depth])} is a {type(node).__name__} and has no keys.")
+
+
+def _move_datasets(cfg: Config, old_root: str | None) -> None:
+    """One override of a project's top-level `data_root` moves every dataset that stood there."""
+    for split in ("train", "val", "test"):
+        dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
+        while isinstance(dataset, dict):
+            if old_root is not None and dataset.get("data_root") == old_root:
+                dataset["data_root"] = cfg["data_root"]
+            dataset = dataset.get("dataset")
 
 
 def _index(key: str, node: list[Any], here: str) -> int:

@@ -6,6 +6,8 @@ PROJECT = Project(
     name="denseclip",
     package=__name__,
     summary="Language-guided semantic segmentation with context-aware prompting (DenseCLIP)",
-    modules=("clipapps.projects.denseclip.models", "clipapps.projects.denseclip.datasets"),
+    modules=tuple(f"{__name__}.{module}" for module in (
+        "models", "context_decoder", "pyramid", "preprocessing", "datasets", "metrics", "schedules")),
+    config_keys=("data_root",),  # of every dataset in the config; one override moves them all
     extra="seg",
 )

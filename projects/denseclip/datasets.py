@@ -31,9 +31,10 @@ class SegmentationFolder(BaseSegDataset):
         images = self._files("img_path")
         labels = Path(self.data_prefix["seg_map_path"])
         root = Path(self.data_prefix["img_path"])
+        shared = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label,
+                      num_classes=len(self.metainfo["classes"]))
         records = [dict(img_path=str(image), seg_map_path=str(labels / image.relative_to(root).with_suffix(".png")),
-                        label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
-                   for image in images]
+                        seg_fields=[], **shared) for image in images]
         missing = [record for record in records if not Path(record["seg_map_path"]).is_file()]
         if missing:
             raise DataError(f"{len(missing)} of {len(records)} images have no label map, the first is "
