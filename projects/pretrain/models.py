@@ -57,8 +57,9 @@ class ContrastivePretrainer(BaseModel):
     0
     """
 
-    def __init__(self, backbone: CLIPBackbone | dict[str, Any], probes: Probes | None = None, precision: str = "float32",
-                 channels_last: bool = False, init_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(self, backbone: CLIPBackbone | dict[str, Any], probes: Probes | None = None,
+                 precision: str = "float32", channels_last: bool = False,
+                 init_cfg: dict[str, Any] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.backbone: CLIPBackbone = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         self.probes = dict(TOY_PROBES if probes is None else probes)

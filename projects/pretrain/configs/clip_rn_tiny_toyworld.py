@@ -6,26 +6,27 @@ Shapes first, then surroundings, then several objects, then the native size: a s
 and shapes only when nothing distracts from them. Every index is a new scene, so one pass is all there is.
 """
 
-from clipapps.projects.pretrain.metrics import ToyZeroShotMetric
-from clipapps.projects.pretrain.models import ContrastivePretrainer
 from mmengine.dataset import DefaultSampler, default_collate
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
 from torch.optim import AdamW
 
 from clipapps.clip import CLIPBackbone
+from clipapps.projects.pretrain.metrics import ToyZeroShotMetric
+from clipapps.projects.pretrain.models import ContrastivePretrainer
 from clipapps.toyworld import ToyWorldScenes
 
 _batch = 128
+_crowded = dict(max_objects=4, depth=0.15, empty=0.04)
 _stages = [
-    dict(num_scenes=400 * _batch, size=64, spec=dict(backgrounds=["plain"], sizes=["large"], backlit=0.0, dark=0.0),
+    dict(num_scenes=200 * _batch, size=64, spec=dict(backgrounds=["plain"], sizes=["large"], backlit=0.0, dark=0.0),
          detail=dict(texture=0.15, size=0.0, position=0.05, lighting=0.0, background=0.1)),
-    dict(num_scenes=1000 * _batch, size=64, spec=dict(sizes=["medium", "large"], backlit=0.04, dark=0.04),
-         detail=dict(texture=0.25, size=0.1, position=0.1)),
-    dict(num_scenes=900 * _batch, size=96, spec=dict(max_objects=4, depth=0.15, empty=0.04), detail=dict()),
-    dict(num_scenes=600 * _batch, size=128, spec=dict(max_objects=4, depth=0.15, empty=0.04), detail=dict()),
+    dict(num_scenes=700 * _batch, size=64, spec=dict(sizes=["medium", "large"], backlit=0.04, dark=0.04),
+         detail=dict(size=0.1, position=0.1)),
+    dict(num_scenes=800 * _batch, size=96, spec=_crowded),
+    dict(num_scenes=400 * _batch, size=128, spec=_crowded),
 ]
-_iterations = 2900
+_iterations = 2100
 
 model = dict(
     type=ContrastivePretrainer,
@@ -42,7 +43,7 @@ train_dataloader = dict(
     collate_fn=dict(type=default_collate),
     dataset=dict(type=ToyWorldScenes, split="train", seed=0, stages=_stages),
 )
-train_cfg = dict(type=IterBasedTrainLoop, max_iters=_iterations, val_interval=_iterations)
+train_cfg = dict(type=IterBasedTrainLoop, max_iters=_iterations, val_interval=700)
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
@@ -89,5 +90,5 @@ test_dataloader = dict(
 test_cfg = dict(type=TestLoop)
 test_evaluator = val_evaluator
 
-default_hooks = dict(checkpoint=dict(interval=500))
+default_hooks = dict(checkpoint=dict(interval=300))
 randomness = dict(seed=0)
