@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 
 from clipapps.cli.parsing import CONFIG_HELP, Subparsers, add_overrides, verb_parser
 
@@ -23,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Load the config through the same strict check that `train` uses, then print it or say that it is fine."""
     from clipapps.engine.config import load_config
 
-    config = load_config(args.config, args.overrides)
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print while they are imported; stdout is for the config
+        config = load_config(args.config, args.overrides)
     if args.action == "show":
         print(config.pretty_text)
     else:

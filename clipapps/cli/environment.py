@@ -76,7 +76,7 @@ def requirements(versions: dict[str, str]) -> Iterator[Finding]:
             yield Finding(f"extra [{extra}]: missing {', '.join(str(r) for r in missing)}", NOTE,
                           f'pip install "clipapps[{extra}]"')
         elif wanted:
-            have = (f"{r.name} {_version(r.name, versions)}" for r in wanted)
+            have = (_check(r, versions, NOTE, "").text for r in wanted)
             yield Finding(f"extra [{extra}]: complete ({', '.join(have)})")
 
 
@@ -102,20 +102,20 @@ def _requirements_by_extra() -> dict[str, list[Requirement]]:
     return groups
 
 
-def _version(name: str, versions: dict[str, str]) -> str | None:
-    """The installed version of a distribution or of one that takes its place."""
-    name = canonicalize_name(name)
-    row = next((row for row in INTERCHANGEABLE if name in row), (name,))
-    return next((versions[other] for other in (name, *row) if other in versions), None)
+def _serving(name: str, versions: dict[str, str]) -> str | None:
+    """The installed distribution that serves a requirement on `name`: itself, or one that takes its place."""
+    row = next((row for row in INTERCHANGEABLE if canonicalize_name(name) in row), ())
+    return next((other for other in (name, *row) if canonicalize_name(other) in versions), None)
 
 
 def _check(requirement: Requirement, versions: dict[str, str], level: str, cure: str) -> Finding:
-    version = _version(requirement.name, versions)
-    if version is None:
+    name = _serving(requirement.name, versions)
+    if name is None:
         return Finding(f"{requirement.name}: not installed", level, cure)
+    version = versions[canonicalize_name(name)]
     if not requirement.specifier.contains(version, prereleases=True):
-        return Finding(f"{requirement.name} {version}: {requirement.specifier} is needed", level, cure)
-    return Finding(f"{requirement.name} {version}")
+        return Finding(f"{name} {version}: {requirement.specifier} is needed", level, cure)
+    return Finding(f"{name} {version}")
 
 
 def conflicts(versions: dict[str, str]) -> Iterator[Finding]:

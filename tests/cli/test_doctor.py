@@ -58,7 +58,7 @@ def test_missing_extra_is_a_note_with_its_command(requires):
 def test_headless_opencv_takes_the_place_of_opencv(requires):
     requires("opencv-python>=4.10")
     finding, = environment.requirements({"opencv-python-headless": "5.0.0"})
-    assert finding.level == OK
+    assert (finding.level, finding.text) == (OK, "opencv-python-headless 5.0.0")
 
 
 @pytest.mark.parametrize(("owners", "text", "cure"), [
