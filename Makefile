@@ -30,11 +30,11 @@ lint: $(STAMP)
 # Installed again whenever one of these files is newer than the last installation.
 $(STAMP): pyproject.toml setup.py constraints.txt
 	@python=""
-	for candidate in $(PYTHON) $(BIN)/python python3.11 python3.12 python3.13 python3; do
+	for candidate in $(or $(PYTHON),$(BIN)/python python3.11 python3.12 python3.13 python3); do
 	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$candidate"; break; fi
 	done
 	if [ -z "$$python" ]; then
-	    echo "clipapps needs Python 3.11 or newer, and none was found on the PATH." >&2
+	    echo "clipapps needs Python 3.11 or newer, and $(or $(PYTHON),the PATH) has none." >&2
 	    echo "Install one (Debian, Ubuntu: python3.11 and python3.11-venv; or pyenv, conda, uv), or name it: make quickstart PYTHON=/path/to/python3.11" >&2
 	    exit 1
 	fi
