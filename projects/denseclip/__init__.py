@@ -9,5 +9,6 @@ PROJECT = Project(
     modules=tuple(f"{__name__}.{module}" for module in (
         "models", "context_decoder", "pyramid", "preprocessing", "datasets", "metrics", "schedules")),
     config_keys=("data_root",),  # of every dataset in the config; one override moves them all
+    inferencer=f"{__name__}.inferencer:DenseCLIPInferencer",
     extra="seg",
 )

@@ -31,8 +31,8 @@ class SegmentationIoU(IoUMetric):
         Args:
             results: one (intersection, union, predicted, labeled) tuple of pixel counts (K,) for each image.
         """
-        intersection, union, _, labeled = (np.sum([np.asarray(area) for area in areas], axis=0, dtype=np.float64)
-                                           for areas in zip(*results, strict=True))
+        areas = np.asarray([[np.asarray(area) for area in result] for result in results], dtype=np.float64)  # (n, 4, K)
+        intersection, union, _, labeled = areas.sum(axis=0)
         iou = _ratio(intersection, union)
         figures = {"mIoU": _mean(iou), "aAcc": float(intersection.sum() / max(labeled.sum(), 1.0))}
         if self.background is not None:

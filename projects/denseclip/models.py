@@ -22,7 +22,7 @@ from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
 from mmseg.utils import SampleList, add_prefix
 from torch import Tensor, nn
 
-from clipapps.clip import CLIPBackbone, insert_contexts
+from clipapps.clip import CLIPBackbone, Features, insert_contexts
 from clipapps.clip.text_cache import VersionedCache
 from clipapps.errors import ConfigError, did_you_mean
 from clipapps.projects.denseclip.class_names import resolve_class_names
@@ -171,19 +171,19 @@ class DenseCLIPSegmentor(CLIPSegmentor):
                               f"Choose one of {', '.join(PROMPT_MODES)}.")
         self.score_concat_index = score_concat_index
         super().__init__(backbone, decode_head, class_names, **options)
-        self.prompt_mode, self.template, self.tau = prompt_mode, template, tau
+        self.prompt_mode, self.template, self.name_length, self.tau = prompt_mode, template, name_length, tau
         embed_dim = self.backbone.embed_dim
         if prompt_mode != "template":
             self.contexts = nn.Parameter(torch.empty(1, num_contexts, self.backbone.text_width))
             nn.init.trunc_normal_(self.contexts, std=context_std, a=-2 * context_std, b=2 * context_std)
-            self.set_token_ids(self._tokenize_names(name_length))
+            self.set_token_ids(self._tokenize(self.class_names))
         if prompt_mode in ("post", "pre"):
             query_dim = embed_dim if prompt_mode == "post" else self.backbone.text_width
             self.context_decoder = MODELS.build({"visual_dim": embed_dim, "query_dim": query_dim,
                                                  **_required(context_decoder, "context_decoder", prompt_mode)})
         if prompt_mode == "post":
             self.gamma = nn.Parameter(torch.full((embed_dim,), gamma))
-        self.identity_head: nn.Module | None = None
+        self.identity_head: IdentityHead | None = None
         if identity_head is not None:
             self.identity_head = MODELS.build({"num_classes": self.num_classes, **identity_head})
         self._text_cache: VersionedCache[Tensor] = VersionedCache()
@@ -193,37 +193,41 @@ class DenseCLIPSegmentor(CLIPSegmentor):
     def encode(self, images: Tensor) -> PixelTextFeatures:
         """Normalized images (B, 3, H, W) -> pyramid levels with score maps, and what these were computed from."""
         features = self.backbone(images)
-        pixels = features.dense.flatten(2).transpose(1, 2)  # (B, hw, E)
-        visual = torch.cat([features.pooled[:, None], pixels], dim=1)  # (B, 1 + hw, E)
-        text_embeds = self.encode_names(visual)  # (B, K, E)
+        text_embeds = self.encode_names(visual_tokens(features))  # (B, K, E)
         score_map = pixel_text_scores(features.dense, text_embeds)  # (B, K, h, w)
         levels = list(features.levels if self.pyramid is None else self.pyramid(features.levels))
         index = self.score_concat_index
         levels[index] = torch.cat([levels[index], score_map.to(levels[index].dtype)], dim=1)
         return PixelTextFeatures(levels, score_map, text_embeds, features.pooled, features.dense)
 
-    def encode_names(self, visual: Tensor) -> Tensor:
-        """Class embeddings (B, K, E) for visual tokens [z0, z] (B, 1 + hw, E); not normalized."""
+    def encode_names(self, visual: Tensor, names: Sequence[str] | None = None) -> Tensor:
+        """Class embeddings (B, K, E) for visual tokens (B, 1 + hw, E), not normalized; `names` instead of the own."""
         if self.prompt_mode == "pre":
             contexts = self.context_decoder(self.contexts.expand(len(visual), -1, -1), visual)  # (B, N, W)
-            return encode_with_contexts(self.backbone, self.token_ids, contexts, self.pool_index)
-        text = self.shared_text_embeddings().expand(len(visual), -1, -1)
+            return encode_with_contexts(self.backbone, self._ids(names), contexts)
+        text = self.shared_text_embeddings(names).expand(len(visual), -1, -1)
         if self.prompt_mode == "post":
             text = text + self.gamma * self.context_decoder(text, visual)
         return text
 
-    def shared_text_embeddings(self) -> Tensor:
+    def shared_text_embeddings(self, names: Sequence[str] | None = None) -> Tensor:
         """Class embeddings (1, K, E) before they see an image.
 
         Remembered while gradients are off, until contexts, names, or text weights change.
         """
         if self.prompt_mode == "template":
-            return self.backbone.encode_classes(self.class_names, (self.template,)).unsqueeze(0)
+            return self.backbone.encode_classes(names or self.class_names, (self.template,)).unsqueeze(0)
+        ids = self._ids(names)
         if self.training or torch.is_grad_enabled():
-            return encode_with_contexts(self.backbone, self.token_ids, self.contexts, self.pool_index)
-        inputs = [self.contexts, self.token_ids, self.pool_index, *self.backbone.text_parameters()]
-        return self._text_cache.get(None, inputs, lambda: encode_with_contexts(
-            self.backbone, self.token_ids, self.contexts, self.pool_index))
+            return encode_with_contexts(self.backbone, ids, self.contexts)
+        return self._text_cache.get(names and tuple(names), [self.token_ids, self.contexts,
+                                                             *self.backbone.text_parameters()],
+                                    lambda: encode_with_contexts(self.backbone, ids, self.contexts))
+
+    def score_names(self, images: Tensor, names: Sequence[str]) -> Tensor:
+        """Score maps (B, K', h, w) in -1..1 of normalized images for any names; no decoder, no training needed."""
+        features = self.backbone(images)
+        return pixel_text_scores(features.dense, self.encode_names(visual_tokens(features), names))
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Normalized images (B, 3, H, W) -> the maps that the decode head reads."""
@@ -243,23 +247,25 @@ class DenseCLIPSegmentor(CLIPSegmentor):
 
     # ---- names ------------------------------------------------------------------------------------------------
 
-    def set_token_ids(self, token_ids: Tensor, pool_index: Tensor | None = None) -> None:
-        """Take these token ids (K, L) as the class names; `pool_index` (K,) defaults to their end tokens."""
+    def set_token_ids(self, token_ids: Tensor) -> None:
+        """Take these token ids (K, L) as the class names."""
         if len(token_ids) != self.num_classes:
             raise ConfigError(f"{len(token_ids)} class names for a head of {self.num_classes} classes.")
-        index = self.backbone.pool_index(token_ids) if pool_index is None else pool_index
         self.register_buffer("token_ids", token_ids, persistent=False)
-        self.register_buffer("pool_index", index, persistent=False)
 
-    def _tokenize_names(self, name_length: int) -> Tensor:
-        counts = dict(zip(self.class_names, self.backbone.token_counts(self.class_names), strict=True))
+    def _ids(self, names: Sequence[str] | None) -> Tensor:
+        return self.token_ids if names is None else self._tokenize(names).to(self.token_ids.device)
+
+    def _tokenize(self, names: Sequence[str]) -> Tensor:
+        """Token ids (K, L); L is `name_length`, or what the longest name needs."""
+        counts = self.backbone.token_counts(names)
         available = self.backbone.context_length - self.contexts.shape[1]
-        too_long = [name for name, count in counts.items() if count > available]
-        if too_long:
-            raise ConfigError(f"The class name {too_long[0]!r} has {counts[too_long[0]]} tokens; the text tower reads "
-                              f"{self.backbone.context_length}, {self.contexts.shape[1]} of them contexts. Shorten the "
-                              "name or lower model.num_contexts.")
-        return self.backbone.tokenize(self.class_names, max(min(name_length, available), *counts.values()))
+        for name, count in zip(names, counts, strict=True):
+            if count > available:
+                raise ConfigError(f"The class name {name!r} has {count} tokens; the text tower reads "
+                                  f"{self.backbone.context_length}, {self.contexts.shape[1]} of them contexts. Shorten "
+                                  "the name or lower model.num_contexts.")
+        return self.backbone.tokenize(names, max(min(self.name_length, available), *counts))
 
     def _level_channels(self) -> list[int]:
         channels = super()._level_channels()
@@ -293,6 +299,11 @@ class IdentityHead(BaseDecodeHead):
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores (B, K, h, w), divided by the temperature, are the logits."""
         return inputs
+
+
+def visual_tokens(features: Features) -> Tensor:
+    """The visual context [z0, z]: pooled embedding, then the dense ones row by row, (B, 1 + hw, E)."""
+    return torch.cat([features.pooled.unsqueeze(1), features.dense.flatten(2).transpose(1, 2)], dim=1)
 
 
 def pixel_text_scores(dense: Tensor, text_embeds: Tensor) -> Tensor:

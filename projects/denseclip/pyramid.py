@@ -26,6 +26,8 @@ class ViTPyramid(nn.Module):
     def __init__(self, channels: int, patch_size: int = 16, norm_cfg: dict | None = None) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type=nn.BatchNorm2d)
+        self.fpn2: nn.Module
+        self.fpn3: nn.Module
         if patch_size == 16:
             self.fpn1 = nn.Sequential(
                 nn.GroupNorm(1, channels), _upsample(channels), build_norm_layer(norm_cfg, channels)[1], nn.GELU(),

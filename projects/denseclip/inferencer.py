@@ -1,0 +1,217 @@
+"""Segment pictures: with a trained segmentor, or for any class names with CLIP's own dense scores."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from PIL import Image as PILImage
+from torch import Tensor
+
+from clipapps.clip import CLIPBackbone
+from clipapps.engine import checkpoint
+from clipapps.engine.config import list_configs, load_config
+from clipapps.errors import UserError, WeightsError
+from clipapps.inference import Image, Inferencer, Result
+from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor, pixel_text_scores
+from clipapps.registry import MODELS
+from clipapps.toyworld import CATEGORIES, known_words, split_words
+from clipapps.visualization.masks import distinct_colors, legend, overlay
+from clipapps.visualization.panels import stacked
+
+TINY_ARCH = "tiny-rn"
+TEMPLATES = ("{}", "a {}", "a photo of a {}")
+MIN_LEGEND_WIDTH = 320
+
+
+@dataclass
+class SegmentationResult(Result):
+    """A segmented picture.
+
+    Args:
+        name, image: see `Result`.
+        mask: class index of every pixel, (H, W) uint8 or uint16.
+        confidence: probability of that class, (H, W) float32 in 0..1.
+        class_names: name of each index.
+        palette: its RGB color.
+        method: which model and which way.
+        unknown_words: words in the class names that the model never saw.
+    """
+
+    mask: np.ndarray
+    confidence: np.ndarray
+    class_names: tuple[str, ...]
+    palette: Sequence[Sequence[int]]
+    method: str = ""
+    unknown_words: list[str] = field(default_factory=list)
+
+    def plot(self) -> Image:
+        """The picture under its mask's colors, with a legend of the classes in it."""
+        painted = overlay(self.image, self.mask, self.palette)
+        present = np.unique(self.mask).tolist()
+        names, colors = [self.class_names[i] for i in present], [self.palette[i] for i in present]
+        return stacked([painted, legend(names, colors, width=max(painted.shape[1], MIN_LEGEND_WIDTH))])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Share of the pixels and mean confidence of each class in the picture, largest first."""
+        classes = []
+        for index in np.unique(self.mask).tolist():
+            pixels = self.mask == index
+            classes.append(dict(index=index, name=self.class_names[index], share=round(float(pixels.mean()), 4),
+                                confidence=round(float(self.confidence[pixels].mean()), 4)))
+        classes.sort(key=lambda entry: -entry["share"])
+        return dict(size=list(self.mask.shape), method=self.method, classes=classes, unknown_words=self.unknown_words,
+                    mask=f"{self.name}_mask.png")
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write the picture, its facts, and `<name>_mask.png`: class indices, shown in the legend's colors."""
+        paths = super().save(folder)
+        path = Path(folder) / f"{self.name}_mask.png"
+        if self.mask.dtype == np.uint8:
+            picture = PILImage.fromarray(self.mask).convert("P")
+            picture.putdata(self.mask.ravel())
+            picture.putpalette([value for color in self.palette for value in color])
+        else:
+            picture = PILImage.fromarray(self.mask)
+        picture.save(path)
+        return [*paths, path]
+
+
+class DenseCLIPInferencer(Inferencer):
+    """Semantic segmentation of pictures.
+
+    With `weights` of a trained config its segmentor runs. Class names other than the trained ones, and calls without
+    weights, are answered by score maps: cosine similarity of every position with every name, no decoder.
+
+    Args:
+        weights: `best.safetensors` or a checkpoint of a training run; None: CLIP alone.
+        device: where to run.
+        classes: class names; None: the trained ones, or the toy world's.
+        config: config of the weights; None: found beside them or by the name that they carry.
+        arch, clip_weights: the CLIP used without `weights`, for example "ViT-B-16-quickgelu" and "openai".
+        short_side: pictures are scaled to this many pixels on the short side; None: what the model was trained with.
+
+    >>> result = DenseCLIPInferencer(clip_weights=None)(np.zeros((64, 96, 3), np.uint8))[0]
+    >>> result.mask.shape
+    (64, 96)
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        device: torch.device | str = "cpu",
+        *,
+        classes: Sequence[str] | None = None,
+        config: str | Path | None = None,
+        arch: str = TINY_ARCH,
+        clip_weights: str | None = "builtin",
+        short_side: int | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.segmentor: CLIPSegmentor | None = None
+        if weights is not None:
+            cfg = find_config(weights, config)
+            self.segmentor = load_segmentor(cfg, weights).to(self.device).eval()
+            self.clip, arch = self.segmentor.backbone, cfg.model.backbone.arch
+            self.label = checkpoint.read_metadata(weights).get("config") or Path(cfg.filename).stem
+            trained: tuple[str, ...] = self.segmentor.class_names
+            self.short_side = short_side or trained_short_side(cfg)
+        else:
+            self.clip = CLIPBackbone.from_pretrained(arch, clip_weights, trainable="none", size_policy="floor")
+            self.clip.to(self.device)
+            self.label, trained = f"CLIP {arch}", ("background", *CATEGORIES)
+            self.short_side = short_side or min(self.clip.native_size)
+        self.class_names = tuple(classes) if classes is not None else trained
+        self.use_decoder = self.segmentor is not None and self.class_names == trained
+        if self.segmentor is not None and not (self.use_decoder or isinstance(self.segmentor, DenseCLIPSegmentor)):
+            raise UserError(f"{self.label} has no language part, so it only knows the classes it was trained with: "
+                            f"{', '.join(trained)}. Leave out the class names, or use weights of a DenseCLIP config.")
+        self.palette = distinct_colors(len(self.class_names))
+        self.unknown_words = find_unknown_words(self.class_names) if arch == TINY_ARCH else []
+
+    def predict(self, image: Image, name: str) -> SegmentationResult:
+        """One RGB image -> its segmentation at the image's own size."""
+        images = self._prepare(image)
+        scores = self._decode(images) if self.use_decoder else self._score(images)  # (1, K, h, w)
+        scores = F.interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)[0]
+        confidence, mask = scores.softmax(dim=0).max(dim=0)
+        ids = mask.cpu().numpy().astype(np.uint8 if len(self.class_names) <= 256 else np.uint16)
+        method = f"{self.label}, {'decoder' if self.use_decoder else 'score maps'}"
+        return SegmentationResult(name, image, ids, confidence.cpu().numpy(), self.class_names, self.palette, method,
+                                  self.unknown_words)
+
+    def _prepare(self, image: Image) -> Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        scale = self.short_side / min(image.shape[:2]) if self.short_side else 1.0
+        size = [max(self.clip.stride, round(side * scale)) for side in image.shape[:2]]
+        return self.clip.normalize(F.interpolate(pixels, size=size, mode="bilinear", antialias=True).clamp(0, 1))
+
+    def _decode(self, images: Tensor) -> Tensor:
+        size = images.shape[2:]
+        logits: Tensor = self.segmentor.inference(images, [dict(img_shape=size, ori_shape=size)])
+        return logits
+
+    def _score(self, images: Tensor) -> Tensor:
+        """Score maps over the temperature, at the dense grid."""
+        if isinstance(self.segmentor, DenseCLIPSegmentor):
+            return self.segmentor.score_names(images, self.class_names) / self.segmentor.tau
+        text = self.clip.encode_classes(self.class_names, TEMPLATES)
+        return pixel_text_scores(self.clip(images).dense, text[None]) * self.clip.logit_scale()
+
+
+def find_unknown_words(class_names: Sequence[str]) -> list[str]:
+    """Words that the tiny CLIP never saw, which it is said to the user in a warning."""
+    known = known_words()
+    unknown = list(dict.fromkeys(word for name in class_names for word in split_words(name) if word not in known))
+    if unknown:
+        logging.getLogger("clipapps").warning(
+            "The tiny CLIP knows only the toy world; it never saw: %s. Expect no sense there; for photographs use "
+            "clipapps.load('denseclip', arch='ViT-B-16-quickgelu', clip_weights='openai', classes=[...]).",
+            ", ".join(unknown))
+    return unknown
+
+
+def find_config(weights: str | Path, config: str | Path | None) -> Config:
+    """The config of trained weights: as given, `config.py` beside them, or by the name that they carry.
+
+    Raises:
+        WeightsError: none of the three.
+    """
+    beside = Path(weights).parent / "config.py"
+    if config is None and beside.is_file():
+        config = beside
+    if config is None:
+        name = checkpoint.read_metadata(weights).get("config")
+        config = f"denseclip/{name}"
+        if config not in list_configs():
+            raise WeightsError(f"{weights} does not say which config it belongs to, and there is no config.py beside "
+                               "it; keep it in its training folder.")
+    return load_config(str(config))
+
+
+def load_segmentor(cfg: Config, weights: str | Path) -> CLIPSegmentor:
+    """The config's segmentor with these weights; CLIP's own are not fetched.
+
+    Raises:
+        WeightsError: they cannot be read or belong to another model.
+    """
+    init_default_scope("clipapps")
+    model: CLIPSegmentor = MODELS.build(cfg.model)
+    checkpoint.load_weights(model, weights)
+    return model
+
+
+def trained_short_side(cfg: Config) -> int | None:
+    """Short side in pixels of the pictures that a config evaluates; None: it takes them as they are."""
+    dataset = cfg.val_dataloader.dataset
+    scales = [min(step["scale"]) for step in dataset.get("pipeline", []) if "scale" in step]
+    return scales[0] if scales else dataset.get("size")
