@@ -79,14 +79,12 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
 
     cfg = read_config(find_config(name_or_path))
     data_root = cfg.get("data_root")
-    apply_overrides(cfg, overrides)
+    findings = _overridden(cfg, overrides)
     _move_datasets(cfg, data_root)
     errors, warnings = check_config(cfg)
     for warning in warnings:
         logging.getLogger("clipapps").warning("%s", warning)
-    if errors:
-        title = f"{name_or_path}: {len(errors)} finding{'s' if len(errors) > 1 else ''}"
-        raise ConfigError("\n".join([title, *(f"  {error}" for error in errors)]))
+    _raise_findings(f"{name_or_path}", findings + errors)
     return cfg
 
 
@@ -115,18 +113,7 @@ def apply_overrides(cfg: Config, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: an override that is not written key=value, or whose key hits nothing; all are reported at once.
     """
-    findings = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            findings.append(f"{text!r} is no override; it is written a.b=value.")
-            continue
-        try:
-            _set(cfg, key.strip().split("."), parse_value(value))
-        except ConfigError as error:
-            findings.append(str(error))
-    if findings:
-        raise ConfigError("\n".join(findings))
+    _raise_findings("overrides", _overridden(cfg, overrides))
 
 
 def parse_value(text: str) -> Any:
@@ -145,6 +132,27 @@ def parse_value(text: str) -> Any:
         except (AssertionError, IndexError, RecursionError):
             return text
     return list(value) if isinstance(value, tuple) and not text.strip().startswith("(") else value
+
+
+def _overridden(cfg: Config, overrides: Sequence[str]) -> list[str]:
+    """Apply what can be applied; returns a sentence for every override that cannot."""
+    findings = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            findings.append(f"{text!r} is no override; it is written a.b=value.")
+            continue
+        try:
+            _set(cfg, key.strip().split("."), parse_value(value))
+        except ConfigError as error:
+            findings.append(str(error))
+    return findings
+
+
+def _raise_findings(subject: str, findings: list[str]) -> None:
+    if findings:
+        title = f"{subject}: {len(findings)} finding{'s' if len(findings) > 1 else ''}"
+        raise ConfigError("\n".join([title, *(f"  {finding}" for finding in findings)]))
 
 
 def _set(cfg: Config, path: list[str], value: Any) -> None:
@@ -169,10 +177,9 @@ def _set(cfg: Config, path: list[str], value: Any) -> None:
                     raise ConfigError(f"{here}: there is no such key.{did_you_mean(key, {*node, *accepted})}")
             if is_last:
                 node[key] = value
-            elif not isinstance(node.get(key), (dict, list)):
-                node[key] = {}
-                node = node[key]
             else:
+                if node.get(key) is None:
+                    node[key] = {}
                 node = node[key]
         else:
             raise ConfigError(f"{here}: {'.'.join(path[:depth])} is a {type(node).__name__} and has no keys.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,14 @@ from mmengine import registry as registries
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 from clipapps.engine.config_places import GROUPS, Place, child_place, loop_of, runner_keys, top_level_places
-from clipapps.engine.signatures import accepted_arguments
+from clipapps.engine.signatures import Accepted, accepted_arguments
 from clipapps.errors import did_you_mean
 from clipapps.project import Project, discover
 
 if TYPE_CHECKING:
     from mmengine import Config
 
+_SHOWN = 8  # arguments listed when none is near
 _LIKELY_A_CLASS = 0.8  # how near to a known class name an unknown `type` must be to count as a misspelled class
 
 
@@ -50,7 +51,8 @@ def accepted_keys(cfg: Config, path: list[str]) -> set[str]:
     names = set(place.keys) | set(place.children) | set(place.entries)
     target = checker.resolve(node or {}, place, ".".join(path))
     if target is not None:
-        names |= set(accepted_arguments(target).parameters) - (place.provided - set(place.children)) | {"type"}
+        accepted = checker.with_delegate(accepted_arguments(target), node or {}, place, ".".join(path))
+        names |= set(accepted.parameters) - (place.provided - set(place.children)) | {"type"}
     return names
 
 
@@ -71,11 +73,12 @@ class _Checker:
             if key in imported or key.startswith("_") or isinstance(value, _imported_kinds()):
                 continue
             if key not in allowed:
-                hint = did_you_mean(key, allowed - set(content)) or " The name of a helper variable begins with '_'."
+                hint = (did_you_mean(key, allowed - set(content)) or did_you_mean(key, allowed)
+                        or " The name of a helper variable begins with '_'.")
                 self.errors.append(f"{key}: this is no key of a config.{hint}")
             elif key in top_level_places():
                 self.check(value, child_place(None, key), key)
-        if "model" not in content:
+        if "model" not in content and not self._is_suggested("model"):
             self.errors.append("model: missing.")
         for group in GROUPS:
             given = [key for key in group if content.get(key) is not None]
@@ -96,6 +99,8 @@ class _Checker:
     def resolve(self, content: Mapping[str, Any], place: Place, path: str) -> Callable[..., Any] | None:
         """The class that a dict builds; None when it builds none, or none that is known (then there is a finding)."""
         kind = dict.get(content, "type") if isinstance(content, dict) else content.get("type")
+        if place.is_closed:
+            return None
         if kind is None:
             return loop_of(content) if path == "train_cfg" else place.default
         if isinstance(kind, (LazyObject, LazyAttr)):
@@ -103,27 +108,27 @@ class _Checker:
         return self._find_class(kind, place, path) if isinstance(kind, str) else kind if callable(kind) else None
 
     def _check_dict(self, content: dict[str, Any], place: Place, path: str) -> None:
-        target = self.resolve(content, place, path)
+        target, refused = self.resolve(content, place, path), set()
         if target is not None:
-            self._check_arguments(content, target, place, path)
-        elif place.is_closed:
-            self._refuse_unknown(content, place.keys, path, "this place")
-        elif place.entries:
-            self._refuse_unknown(content, place.entries, path, "this place")
+            refused = self._check_arguments(content, target, place, path)
+        elif place.is_closed or place.entries:
+            refused = self._refuse_unknown(content, place.keys | place.children.keys() | place.entries, path)
         elif place.each is not None or "type" in content or place.registry is None or not place.is_certain:
             pass
         elif path == "param_scheduler" or path.endswith("_evaluator"):
             pass
         else:
             self.errors.append(f"{path}.type: missing.")
-        if path == "train_cfg" and "type" not in content and "by_epoch" not in content:
+        if path == "train_cfg" and not {"type", "by_epoch"} & set(content) and not self._is_suggested("by_epoch"):
             self.errors.append("train_cfg.by_epoch: missing; False counts steps (max_iters), True epochs (max_epochs).")
         for key, value in content.items():
-            if key != "type":
+            if key != "type" and key not in refused:
                 self.check(value, child_place(place, key), f"{path}.{key}")
 
-    def _check_arguments(self, content: dict[str, Any], target: Callable[..., Any], place: Place, path: str) -> None:
-        accepted = accepted_arguments(target)
+    def _check_arguments(self, content: dict[str, Any], target: Callable[..., Any], place: Place,
+                         path: str) -> set[str]:
+        """Check the keys of a dict against the class it builds; returns the keys that were refused."""
+        accepted = self.with_delegate(accepted_arguments(target), content, place, path)
         names = (set(accepted.parameters) | place.keys | set(place.children)) - {"self"}
         name = getattr(target, "__name__", str(target))
         unknown = [key for key in content if key not in names and key not in ("type", "_scope_", "_delete_")]
@@ -133,7 +138,7 @@ class _Checker:
             self.warnings += [f"{path}.{key}: not checked; {accepted.open_at} passes unknown arguments on." for key in
                               unknown]
         elif unknown:
-            self._refuse_unknown({key: None for key in unknown}, names - set(content), path, name)
+            self._refuse_unknown(dict.fromkeys(unknown), names - set(content), path, name)
         missing = accepted.required - set(content) - place.provided if place.is_certain else set()
         for key in sorted(missing):
             if not self._is_suggested(key):
@@ -141,6 +146,19 @@ class _Checker:
         for key, parameter in accepted.parameters.items():
             if parameter is not None and isinstance(content.get(key), str):
                 self._check_number(content[key], parameter, f"{path}.{key}")
+        return set(unknown)
+
+    def with_delegate(self, accepted: Accepted, content: Mapping[str, Any], place: Place, path: str) -> Accepted:
+        """The arguments joined with those of the class that gets the rest, where one argument names it."""
+        parameter = accepted.parameters.get(accepted.delegate or "")
+        if parameter is None:
+            return accepted
+        kind = content.get(str(accepted.delegate), parameter.default)
+        target = self.resolve({"type": kind}, place, f"{path}.{accepted.delegate}")
+        if target is None:
+            return accepted
+        rest = accepted_arguments(target)
+        return Accepted({**rest.parameters, **accepted.parameters}, accepted.required, rest.open_at)
 
     def _check_number(self, text: str, parameter: inspect.Parameter, path: str) -> None:
         """A word where a number belongs, as after `max_iters=1O0`."""
@@ -149,11 +167,14 @@ class _Checker:
         if kind.split("|")[0].strip() in ("int", "float", "bool") and "str" not in kind:
             self.errors.append(f"{path}: {text!r} is text, but {kind} is expected.")
 
-    def _refuse_unknown(self, keys: Iterable[str], allowed: Iterable[str], path: str, name: str) -> None:
+    def _refuse_unknown(self, keys: Iterable[str], allowed: Set[str], path: str, name: str = "this place") -> set[str]:
+        refused = {key for key in keys if key not in allowed}
         for key in keys:
-            if key not in allowed:
-                hint = did_you_mean(key, allowed)
+            if key in refused:
+                shown = ", ".join(sorted(allowed)[:_SHOWN]) + (", ..." if len(allowed) > _SHOWN else "")
+                hint = did_you_mean(key, allowed) or f" It takes {shown}."
                 self.errors.append(f"{path}.{key}: {name} has no argument {key!r}.{hint}")
+        return refused
 
     def _is_suggested(self, key: str) -> bool:
         """Whether a finding already proposes `key`: then a misspelling is the cause, and "missing" would repeat it."""

@@ -118,10 +118,11 @@ def child_place(parent: Place | None, key: str) -> Place | None:
 
 
 def loop_of(train_cfg: Mapping[str, Any]) -> Callable[..., Any]:
-    """The training loop that `by_epoch` chooses."""
+    """The training loop that `by_epoch` chooses; while that is missing, the one whose length is given."""
     from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-    return EpochBasedTrainLoop if train_cfg.get("by_epoch", True) else IterBasedTrainLoop
+    is_by_epoch = train_cfg["by_epoch"] if "by_epoch" in train_cfg else "max_iters" not in train_cfg
+    return EpochBasedTrainLoop if is_by_epoch else IterBasedTrainLoop
 
 
 def _closed(*keys: str) -> Place:
@@ -150,4 +151,6 @@ def _optim_wrapper() -> Place:
         is_closed=True, children={"custom_keys": Place(each=multipliers)})
     return Place("OPTIM_WRAPPERS", default=OptimWrapper, keys=frozenset({"constructor", "paramwise_cfg"}),
                  provided=frozenset({"optimizer"}),
-                 children={"optimizer": optimizer, "paramwise_cfg": paramwise, "clip_grad": Place()})
+                 children={"optimizer": optimizer, "paramwise_cfg": paramwise,
+                           "clip_grad": _closed("type", "max_norm", "norm_type", "error_if_nonfinite", "foreach",
+                                                "clip_value")})

@@ -9,8 +9,8 @@ _FACTS = ("config", "seed", "iterations", "seconds", "device")
 
 
 def print_results(metrics: dict[str, Any], folder: Path) -> None:
-    """Print the metrics as a short table, and where metrics.json, curves and pictures lie."""
-    numbers = {name: value for name, value in metrics.items() if name not in _FACTS}
+    """Print the metrics as a short table (single classes stay in the file), and where files and pictures lie."""
+    numbers = {name: value for name, value in metrics.items() if name not in _FACTS and "/" not in name}
     width = max((len(name) for name in numbers), default=0)
     print()
     for name, value in numbers.items():

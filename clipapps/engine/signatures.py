@@ -22,11 +22,13 @@ class Accepted:
         parameters: name -> parameter; an inspect.Parameter, or None where only a `kwargs.pop("name")` shows it.
         required: names that must be given.
         open_at: the class whose `**kwargs` go somewhere this analysis does not follow; None when the list is complete.
+        delegate: the argument that names the class which gets the `**kwargs`: "resize_type" beside `**resize_kwargs`.
     """
 
     parameters: dict[str, inspect.Parameter | None] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
     open_at: str | None = None
+    delegate: str | None = None
 
 
 @dataclass
@@ -74,10 +76,12 @@ def accepted_arguments(target: Callable[..., Any]) -> Accepted:
         if rest is None:
             break
         use = _use_of_kwargs(vars(cls)["__init__"], rest)
-        result.parameters.update({name: None for name in use.names - set(result.parameters)})
+        result.parameters.update(dict.fromkeys(use.names - set(result.parameters)))
         given, given_count = given | use.given, use.given_count
         if use.leaks:
             result.open_at = cls.__name__
+            stem = f"{rest.removesuffix('_kwargs')}_type"
+            result.delegate = stem if stem in result.parameters else None
         if not use.is_forwarded:
             break
     return result
@@ -143,7 +147,8 @@ def _note_call(node: ast.Call, rest: str, use: _KwargsUse, accounted: set[int]) 
         use.is_forwarded = True
         use.given |= {keyword.arg for keyword in node.keywords if keyword.arg}
         is_super = isinstance(function.value, ast.Call)  # Parent.__init__(self, ...) names the object itself, too
-        use.given_count = max(0, len(node.args) - (0 if is_super else 1))
+        count = sum(not isinstance(argument, ast.Starred) for argument in node.args)
+        use.given_count = max(0, count - (0 if is_super else 1))
 
 
 def _note_constant(node: ast.expr, use: _KwargsUse) -> None:

@@ -48,7 +48,7 @@ def draw_curves(records: Iterable[Mapping[str, Any]], stream: IO[bytes], title: 
 
 
 def _series(records: list[Mapping[str, Any]], mode: str, wanted: Any) -> dict[str, tuple[list[float], list[float]]]:
-    """Name -> (steps, values) for the wanted numbers of one mode; at most `_MAX_LINES` names, in order of appearance."""
+    """Name -> (steps, values) for the wanted numbers of one mode; at most `_MAX_LINES` names, as they appear."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for record in records:
         if record.get("mode") != mode:
@@ -60,4 +60,6 @@ def _series(records: list[Mapping[str, Any]], mode: str, wanted: Any) -> dict[st
                 steps, values = found.setdefault(name, ([], []))
                 steps.append(record["step"])
                 values.append(value)
+    if "loss" in found and len(found) == 2:  # a single part is the loss itself
+        found = {"loss": found["loss"]}
     return found

@@ -114,7 +114,8 @@ class ProgressLogger(Hook):
         numbers = {name: float(value) for name, value in (metrics or {}).items() if _is_number(value)}
         if mode == "val":
             self._log(runner, {"mode": mode, "step": step, **numbers}, step)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        brief = {name: value for name, value in numbers.items() if "/" not in name} or numbers  # not every class
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in brief.items())
         self._print(runner, f"{mode:<5} {f'step {step}  ' if step else ''}{shown}", keep=True)
 
     def _record(self, runner: Any, step: int) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""A task small enough to train in a second: a perceptron with dropout and batch norm that learns the sign of a sum."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from torch import nn
+
+
+class ToyModel(BaseModel):
+    """Two-class perceptron; `poison` is the step at which its loss becomes NaN."""
+
+    def __init__(self, width: int = 8, dropout: float = 0.1, poison: int = -1, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout),
+                                 nn.Linear(width, 2))
+        self.poison = poison
+        self.label_smoothing = label_smoothing
+        self.initialized = 0
+        self.steps = 0
+
+    def init_weights(self) -> None:
+        self.initialized += 1
+
+    def forward(self, inputs, label, sample_idx=None, mode="tensor"):
+        logits = self.net(torch.stack(list(inputs)))
+        label = torch.as_tensor(label)
+        if mode == "loss":
+            self.steps += 1
+            loss = nn.functional.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
+            return dict(loss=loss * float("nan") if self.steps == self.poison else loss)
+        return [dict(pred=int(p), label=int(t), logits=l) for p, t, l in zip(logits.argmax(1), label, logits)]
+
+
+class ToyData(torch.utils.data.Dataset):
+    """`size` points; with `augment` every read adds noise from all three random generators."""
+
+    metainfo = dict(classes=("negative", "positive"))
+
+    def __init__(self, size: int = 16, augment: bool = False) -> None:
+        self.size = size
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict:
+        x = torch.randn(4, generator=torch.Generator().manual_seed(index))
+        label = int(x.sum() > 0)
+        if self.augment:
+            import random
+
+            x = x + 0.1 * torch.randn(4) + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.randn())
+        return dict(inputs=x, label=label, sample_idx=index)
+
+
+class ToyMetric(BaseMetric):
+    """Fraction of right answers."""
+
+    default_prefix = None
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results += [sample["pred"] == sample["label"] for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict:
+        return {"accuracy": sum(results) / len(results), "per/class": 0.5}
+
+
+class BarPainter:
+    """Paints the two logits as a picture."""
+
+    def paint(self, inputs, sample, dataset_meta) -> np.ndarray:
+        return np.full((8, 12, 3), 40 + 100 * sample["pred"], np.uint8)
