@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -82,8 +83,8 @@ def summary(metrics: dict[str, dict[str, Any]], work_dir: Path, seconds: float) 
     lines += ["", f"DenseCLIP against its baseline: {gain:+.1f} points of mIoU. Both runs took {seconds:.0f} s.",
               f"pictures (input | truth | prediction): {run_dir / 'pictures'}", f"curves: {run_dir / 'curves.png'}",
               "", "next:",
-              '  clipapps predict denseclip photo.jpg --classes "sky, road, tree" --out out',
-              "  clipapps config show " + METHOD,
+              '  clipapps predict denseclip photo.jpg --classes "sky, road, tree" --out outputs',
+              f"  clipapps test {METHOD} {shlex.quote(str(run_dir / 'best.safetensors'))}",
               "  clipapps list configs"]
     return "\n".join(lines)
 
