@@ -72,10 +72,13 @@ class ContrastivePretrainer(BaseModel):
         """Embeddings, the loss, or predictions, as mmengine asks.
 
         Args:
-            inputs: (B, 3, H, W) uint8 RGB. caption: B texts. meaning: (B,) see `contrastive_loss`.
+            inputs: (B, 3, H, W) uint8 RGB. caption: B texts.
+            meaning: (B,) see `contrastive_loss`; None: texts mean the same when they are equal.
             mode: "tensor" -> (image (B, D), text (B, D)), normalized; "loss" -> dict(loss, logit_scale, accuracy);
                 "predict" -> one dict per sample, see `predict`.
         """
+        if meaning is None:
+            meaning = torch.tensor([list(caption).index(text) for text in caption], device=inputs.device)
         if mode == "predict":
             return self.predict(inputs, caption, meaning, **sample)
         if mode == "loss":
@@ -116,8 +119,9 @@ class ContrastivePretrainer(BaseModel):
         text_embeds = self.encode_captions(caption)
         asked = [name for name in self.probes if name != "dense"]
         answers = {name: (image_embeds @ self._probe(name).t()).argmax(dim=1) for name in asked}
-        with_dense = semantic is not None and "dense" in self.probes
-        dense = self._dense_answers(features.dense.float(), semantic) if with_dense else None
+        dense = None
+        if semantic is not None and "dense" in self.probes:
+            dense = self._dense_answers(features.dense.float(), semantic)
         samples = []
         for i in range(len(inputs)):
             sample = dict(sample_idx=int(sample_idx[i]), meaning=int(meaning[i]),

@@ -34,7 +34,8 @@ def sample(index: int, right: bool, count: int = 1) -> dict:
 
 def test_attribute_accuracy_counts_scenes_of_one_object_only() -> None:
     metric = ToyZeroShotMetric(chance=dict(color=8))
-    metric.process(None, [sample(0, True), sample(1, True), sample(2, True), sample(3, False), sample(4, False, count=3)])
+    single = [sample(index, right=index < 3) for index in range(4)]
+    metric.process(None, [*single, sample(4, False, count=3)])
     scores = metric.compute_metrics(metric.results)
     assert scores["color_acc"] == 0.75 and scores["color_chance"] == 0.125
     assert scores["image_to_text_r1"] == scores["text_to_image_r1"] == 1.0
@@ -63,4 +64,5 @@ def test_probes_ask_in_the_order_of_the_attributes_with_known_words() -> None:
             assert len(probe["names"]) == len(ATTRIBUTES[name]) - (name == "background")
         for text in (template.format(value) for value in probe["names"] for template in probe["templates"]):
             assert set(split_words(text)) <= known_words(), text
-    assert TOY_PROBES["category"]["names"] == ATTRIBUTES["category"] and TOY_PROBES["color"]["names"] == ATTRIBUTES["color"]
+    assert TOY_PROBES["category"]["names"] == ATTRIBUTES["category"]
+    assert TOY_PROBES["color"]["names"] == ATTRIBUTES["color"]
