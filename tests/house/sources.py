@@ -12,6 +12,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"clipapps": ROOT / "clipapps", "clipapps.projects": ROOT / "projects", "clipapps.demos": ROOT / "demos"}
 
 
+def is_ours(file: Path) -> bool:
+    """Whether a file of the three roots belongs to this distribution: a folder below with a pyproject.toml does not."""
+    inner = file.relative_to(ROOT).parents
+    return not any((ROOT / folder / "pyproject.toml").is_file() for folder in list(inner)[:-1])
+
+
 @dataclass(frozen=True)
 class Import:
     """One imported name: `target` is the module (ours resolved to the file that is meant), `late` inside a function."""
@@ -55,7 +61,7 @@ def modules() -> dict[str, Module]:
     """Importable name -> module, for every Python file of the three roots."""
     found = {}
     for package, folder in PACKAGES.items():
-        for file in sorted(folder.rglob("*.py")):
+        for file in filter(is_ours, sorted(folder.rglob("*.py"))):
             parts = file.relative_to(folder).with_suffix("").parts
             name = ".".join([package, *(parts[:-1] if parts[-1] == "__init__" else parts)])
             found[name] = Module(name, file)

@@ -18,7 +18,7 @@ import setuptools
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from sources import PACKAGES, ROOT, modules
+from sources import PACKAGES, ROOT, is_ours, modules
 
 import clipapps
 from clipapps.project import Project
@@ -32,7 +32,8 @@ def source_files() -> dict[str, Path]:
     """Path inside a wheel -> file in the tree, for all files of the three roots."""
     return {f"{package.replace('.', '/')}/{file.relative_to(folder)}": file
             for package, folder in PACKAGES.items() for file in sorted(folder.rglob("*"))
-            if file.is_file() and not any(word in str(file.relative_to(folder)) for word in LEFT_BY_WORK)}
+            if file.is_file() and is_ours(file)
+            and not any(word in str(file.relative_to(folder)) for word in LEFT_BY_WORK)}
 
 
 @pytest.fixture
