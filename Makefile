@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[all,dev]" | { grep -v "already satisfied" || true; }
 	if ! $(BIN)/python -c "import cv2" >/dev/null 2>&1; then
 	    echo "OpenCV does not load here (no libGL or libglib on this system): taking its headless build, which needs neither"
-	    $(BIN)/python -m pip uninstall -q -y opencv-python
+	    $(BIN)/python -m pip uninstall -q -y opencv-python opencv-python-headless
 	    $(BIN)/python -m pip install -q --no-deps -c constraints.txt opencv-python-headless
 	fi
 	touch $(STAMP)
