@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmseg.datasets.ade import ADE20KDataset
-from mmseg.datasets.basesegdataset import BaseSegDataset
-
 from clipapps.errors import DataError
 from clipapps.projects.denseclip.class_names import ADE20K, CAMVID, CAMVID_PALETTE
+from clipapps.projects.denseclip.mmseg_parts import ADE20KDataset, BaseSegDataset
 from clipapps.registry import DATASETS
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

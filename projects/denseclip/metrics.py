@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from mmseg.evaluation import IoUMetric
 
+from clipapps.projects.denseclip.mmseg_parts import IoUMetric
 from clipapps.registry import METRICS
 
 

@@ -11,21 +11,27 @@ Letters: B images, K classes, E joint embedding size, W text width, L tokens of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
-from mmseg.utils import SampleList, add_prefix
 from torch import Tensor, nn
 
 from clipapps.clip import CLIPBackbone, Features, insert_contexts
 from clipapps.clip.text_cache import VersionedCache
 from clipapps.errors import ConfigError, did_you_mean
 from clipapps.projects.denseclip.class_names import resolve_class_names
+from clipapps.projects.denseclip.mmseg_parts import (
+    BaseDecodeHead,
+    BaseSegmentor,
+    EncoderDecoder,
+    SampleList,
+    add_prefix,
+)
 from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
 from clipapps.registry import MODELS
 
@@ -96,8 +102,9 @@ class CLIPSegmentor(EncoderDecoder):
             decode_head = _filled_in(decode_head, "decode_head", num_classes=len(self.class_names))
         if neck is not None:
             self.neck = MODELS.build(_filled_in(neck, "neck", in_channels=self._level_channels()))
-        self._init_decode_head(decode_head)
-        self._init_auxiliary_head(auxiliary_head)
+        with _without_loss_notice():
+            self._init_decode_head(decode_head)
+            self._init_auxiliary_head(auxiliary_head)
 
     def _level_channels(self) -> list[int]:
         return list(self.backbone.out_channels)
@@ -292,8 +299,9 @@ class IdentityHead(BaseDecodeHead):
     """
 
     def __init__(self, num_classes: int, loss_decode: Mapping[str, Any], ignore_index: int = 255) -> None:
-        super().__init__(in_channels=1, channels=1, num_classes=num_classes, dropout_ratio=0, loss_decode=loss_decode,
-                         ignore_index=ignore_index, init_cfg=None)
+        with _without_loss_notice():
+            super().__init__(in_channels=1, channels=1, num_classes=num_classes, dropout_ratio=0,
+                             loss_decode=loss_decode, ignore_index=ignore_index, init_cfg=None)
         del self.conv_seg
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -338,6 +346,14 @@ def encode_with_contexts(backbone: CLIPBackbone, token_ids: Tensor, contexts: Te
     embeds, index = insert_contexts(backbone.embed_tokens(token_ids), contexts[:, None], index)  # (B, K, N + L, W)
     encoded = backbone.encode_text_embeddings(embeds.flatten(0, 1), index.flatten())
     return encoded.unflatten(0, (len(contexts), len(token_ids)))
+
+
+@contextmanager
+def _without_loss_notice() -> Iterator[None]:
+    """The mean runs over ignored pixels, too, as published: mmseg announces that with every loss it builds."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")
+        yield
 
 
 def _filled_in(config: Mapping[str, Any], where: str, **derived: Any) -> dict[str, Any]:

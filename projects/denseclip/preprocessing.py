@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmseg.models.data_preprocessor import SegDataPreProcessor
 
+from clipapps.projects.denseclip.mmseg_parts import SegDataPreProcessor
 from clipapps.registry import MODELS
 
 

@@ -6,13 +6,11 @@ clipapps train denseclip/denseclip_fpn_tiny_toyworld
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop
-from mmseg.models.decode_heads import FPNHead
-from mmseg.models.losses import CrossEntropyLoss
-from mmseg.models.necks import FPN
 from torch.optim import AdamW
 
 from clipapps.clip import CLIPBackbone
 from clipapps.projects.denseclip.context_decoder import ContextDecoder
+from clipapps.projects.denseclip.mmseg_parts import FPN, CrossEntropyLoss, FPNHead
 from clipapps.projects.denseclip.models import DenseCLIPSegmentor, IdentityHead
 from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
 from clipapps.projects.denseclip.schedules import WarmupPolyLR

@@ -235,8 +235,9 @@ def compare_sliding_windows(case: Any, model: DenseCLIPSegmentor) -> None:
     case.compare("slide.logits", model.slide_inference(x, [dict(img_shape=size)]))
     if case.has("slide.prob_flipped_rescaled"):
         original = tuple(case.io["slide.prob_flipped_rescaled"].shape[2:])
-        sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=original, flip=True, flip_direction="horizontal"))
-        case.compare("slide.prob_flipped_rescaled", torch.stack(model.predict_probabilities(x, [sample])))
+        metainfo = dict(img_shape=size, ori_shape=original, flip=True, flip_direction="horizontal")
+        case.compare("slide.prob_flipped_rescaled", torch.stack(
+            model.predict_probabilities(x, [SegDataSample(metainfo=metainfo)])))
 
 
 def build_segmentor(options: dict[str, Any]) -> DenseCLIPSegmentor:

@@ -3,11 +3,13 @@
 from mmcv.transforms import RandomFlip, RandomResize, Resize
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import TestLoop, ValLoop
-from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion, RandomCrop
 
 from clipapps.data import LoadImage, LoadSegmentation
+from clipapps.engine.hooks import SamplePictureHook
 from clipapps.projects.denseclip.datasets import ADE20KFolder
 from clipapps.projects.denseclip.metrics import SegmentationIoU
+from clipapps.projects.denseclip.mmseg_parts import PackSegInputs, PhotoMetricDistortion, RandomCrop
+from clipapps.visualization.segmentation import SegmentationPainter
 
 data_root = "data/ade/ADEChallengeData2016"
 
@@ -51,5 +53,6 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type=SegmentationIoU)
 test_evaluator = val_evaluator
+custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=SegmentationPainter))]
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)

@@ -1,10 +1,8 @@
 """Semantic FPN and the language parts at their published widths."""
 
-from mmseg.models.decode_heads import FPNHead
-from mmseg.models.losses import CrossEntropyLoss
-from mmseg.models.necks import FPN
 
 from clipapps.projects.denseclip.context_decoder import ContextDecoder
+from clipapps.projects.denseclip.mmseg_parts import FPN, CrossEntropyLoss, FPNHead
 from clipapps.projects.denseclip.models import IdentityHead
 
 _neck = dict(type=FPN, out_channels=256, num_outs=4)

@@ -2,10 +2,12 @@
 
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import TestLoop, ValLoop
-from mmseg.datasets.transforms import PackSegInputs
 
+from clipapps.engine.hooks import SamplePictureHook
 from clipapps.projects.denseclip.metrics import SegmentationIoU
+from clipapps.projects.denseclip.mmseg_parts import PackSegInputs
 from clipapps.toyworld import ToyWorldSegmentation
+from clipapps.visualization.segmentation import SegmentationPainter
 
 _class_names = ["background", "house", "tree", "car", "boat", "fish", "butterfly", "mushroom", "cup", "star", "heart"]
 _pipeline = [dict(type=PackSegInputs)]
@@ -23,5 +25,6 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type=SegmentationIoU, background=0)
 test_evaluator = val_evaluator
+custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=SegmentationPainter))]
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
