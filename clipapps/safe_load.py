@@ -77,11 +77,22 @@ def _measure_safetensors(path: Path) -> None:
         raise WeightsError(f"{path} does not list between 0 and {MAX_TENSORS} tensors; it is refused.")
 
 
+def _refuse_bomb(path: Path) -> None:
+    """torch stores members uncompressed; a compressed one may unpack to any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise WeightsError(f"{path} is refused: it is a compressed archive, which torch.save never writes.")
+
+
 def _load_torch(path: Path) -> dict[str, Any]:
     try:
+        _refuse_bomb(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from error
+    except WeightsError:
+        raise
     except Exception as error:  # a damaged zip or pickle raises anything from EOFError to RuntimeError
         reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
         raise WeightsError(f"{path} is damaged or no torch checkpoint ({reason}); save it again.") from error

@@ -15,6 +15,7 @@ from clipapps.project import Project, discover
 if TYPE_CHECKING:
     from mmengine import Config
 
+NAME_KEY = "_config_name"
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
 
@@ -59,6 +60,11 @@ def config_name(name_or_path: str | Path) -> str:
     """The short name of a config: its file's stem ("denseclip/x" and "some/folder/x.py" are both "x")."""
     text = str(name_or_path)
     return Path(text).stem if Path(text).suffix in _SUFFIXES else text.rpartition("/")[2]
+
+
+def name_of(cfg: Config) -> str:
+    """The short name of a loaded config; a run's config.py remembers the name of the config it came from."""
+    return str(cfg.get(NAME_KEY) or config_name(cfg.filename or "config"))
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:

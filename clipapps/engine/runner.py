@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from mmengine import Config
+from mmengine.dist import get_rank
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.visualization import Visualizer
@@ -18,9 +20,11 @@ from mmengine.visualization import Visualizer
 from clipapps.engine import checkpoint as checkpoints
 from clipapps.engine import hooks as engine_hooks
 from clipapps.engine import resume as resuming
-from clipapps.engine.atomic import remove_stale, write_json, write_text
-from clipapps.engine.config import config_name
+from clipapps.engine.atomic import write_json, write_text
+from clipapps.engine.config import NAME_KEY, name_of
 from clipapps.engine.plain import to_plain
+from clipapps.engine.precision import use_mixed_precision
+from clipapps.engine.work_dir import CONFIG, METRICS, open_folder, set_aside
 from clipapps.errors import ConfigError, UserError, WeightsError
 from clipapps.registry import RUNNERS
 
@@ -151,7 +155,7 @@ class Runner(MMEngineRunner):
     def _checkpoint_meta(self, meta: dict | None, by_epoch: bool) -> dict:
         """Where training stands: hooks save after a step but before mmengine counts it, hence the + 1."""
         epoch, step = (self.epoch + 1, self.iter) if by_epoch else (self.epoch, self.iter + 1)
-        return {"epoch": epoch, "iter": step, "seed": self.seed, "config": config_name(self.cfg.filename or "config"),
+        return {"epoch": epoch, "iter": step, "seed": self.seed, "config": name_of(self.cfg),
                 **(meta or {})}
 
     def _log_env(self, env_cfg: dict) -> None:
@@ -179,12 +183,18 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
         DiskError: `work_dir` cannot be written (before the first step) or fills up later.
         NonFiniteLossError: the loss is not finite.
     """
-    started, cfg = time.monotonic(), cfg.copy()
+    started, cfg = time.monotonic(), copy.deepcopy(cfg)
     folder = Path(work_dir)
-    _prepare(cfg, folder, seed=seed, device=device, launcher=launcher)
+    open_folder(folder)
     checkpoint = _resume_point(folder, resume)
+    _complete(cfg, folder, seed=seed, device=device, launcher=launcher)
+    if amp:
+        use_mixed_precision(cfg, pick_device(device))
+    if checkpoint is None and get_rank() == 0 and (old := set_aside(folder)):
+        print(f"An earlier run was moved to {old}.", flush=True)
+        _follow(cfg, old)
+    write_text(folder / CONFIG, _dumped(cfg))
     cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
-    write_text(folder / "config.py", cfg.pretty_text)
     runner = Runner.from_cfg(cfg)
     runner.train()
     if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
@@ -205,11 +215,12 @@ def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "au
         ConfigError: the config has no test set.
         WeightsError: the weights cannot be read or belong to another model.
     """
-    started, cfg = time.monotonic(), cfg.copy()
+    started, cfg = time.monotonic(), copy.deepcopy(cfg)
     folder = Path(out)
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{cfg.filename} has no test_dataloader, so there is nothing to test.")
-    _prepare(cfg, folder, seed=None, device=device, launcher="none")
+    open_folder(folder)
+    _complete(cfg, folder, seed=None, device=device, launcher="none")
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler",
                 "val_dataloader", "val_cfg", "val_evaluator"):
         cfg[key] = None
@@ -235,19 +246,43 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"There is no device {name!r}; use auto, cpu, cuda or cuda:<n>.") from error
 
 
-def _prepare(cfg: Config, folder: Path, *, seed: int | None, device: str, launcher: str) -> None:
-    """Complete the config and make the work folder, so that a wrong device or folder is found before anything else."""
+def _complete(cfg: Config, folder: Path, *, seed: int | None, device: str, launcher: str) -> None:
+    """Fill in what a run adds to its config."""
     pick_device(device)
-    write_text(folder / "config.py.probe", "")
-    (folder / "config.py.probe").unlink()
-    remove_stale(folder)
     cfg.work_dir, cfg.device, cfg.launcher = str(folder), device, launcher
     cfg.default_scope = cfg.get("default_scope") or "clipapps"
     randomness = dict(cfg.get("randomness") or {})
     chosen = seed if seed is not None else randomness.get("seed")
     cfg.randomness = {**randomness, "seed": DEFAULT_SEED if chosen is None else chosen}
     if not cfg.get("experiment_name"):  # mmengine keeps one message hub per name, and its names differ by second only
-        cfg.experiment_name = f"{config_name(cfg.filename or 'config')}-{uuid.uuid4().hex[:8]}"
+        cfg.experiment_name = f"{name_of(cfg)}-{uuid.uuid4().hex[:8]}"
+
+
+def _follow(cfg: Config, old: Path) -> None:
+    """Start weights that lay in this folder have moved with the earlier run."""
+    start = cfg.get("load_from")
+    if start and not Path(start).exists() and (old / Path(start).name).exists():
+        cfg.load_from = str(old / Path(start).name)
+
+
+def _dumped(cfg: Config) -> str:
+    """The config as a file that starts the same run elsewhere: without what belongs to this folder and machine."""
+    own = ("work_dir", "device", "launcher", "experiment_name", "resume")
+    content = {key: value for key, value in cfg.to_dict().items() if key not in own}
+    content[NAME_KEY] = name_of(cfg)
+    text: str = Config(_with_names(content)).pretty_text
+    return text + "\n"
+
+
+def _with_names(value: Any) -> Any:
+    """Classes and functions as dotted names: mmengine writes those of text-style configs as bare words."""
+    if isinstance(value, dict):
+        return {key: _with_names(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_names(item) for item in value)
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
 
 
 def _resume_point(folder: Path, resume: bool | str | Path) -> Path | None:
@@ -299,9 +334,9 @@ def _plain_parts(hub: dict[str, Any]) -> dict[str, Any]:
 def _report(runner: Runner, folder: Path, started: float) -> dict[str, Any]:
     metrics: dict[str, Any] = {name: float(value) for name, value in runner.metrics.items()
                                if isinstance(value, (int, float)) or getattr(value, "size", 0) == 1}
-    metrics.update(config=config_name(runner.cfg.filename or "config"), seed=runner.seed,
+    metrics.update(config=name_of(runner.cfg), seed=runner.seed,
                    iterations=runner.iter if runner._train_loop is not None else 0,
                    seconds=round(time.monotonic() - started, 1), device=str(runner.device))
     if runner.rank == 0:
-        write_json(folder / "metrics.json", metrics)
+        write_json(folder / METRICS, metrics)
     return metrics

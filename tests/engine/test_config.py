@@ -124,7 +124,8 @@ def test_import_and_syntax_errors_name_file_and_line(tmp_path):
 def test_an_error_in_a_base_does_not_leave_mmengine_in_lazy_mode(tmp_path):
     from mmengine.config import ConfigDict
 
-    (tmp_path / "c.py").write_text("from mmengine.config import read_base\nwith read_base():\n    from .gone import *\n")
+    (tmp_path / "c.py").write_text("from mmengine.config import read_base\n"
+                                   "with read_base():\n    from .gone import *\n")
     assert "gone" in finding(tmp_path / "c.py")
     assert ConfigDict.lazy is False
 

@@ -150,7 +150,8 @@ def test_what_builders_take_themselves_is_no_finding():
     pytest.importorskip("mmseg")
     assert errors_of({
         "model": dict(type="mmseg.models.decode_heads.FPNHead", feature_strides=[4, 8], in_channels=[8, 8],
-                      in_index=[0, 1], channels=8, num_classes=3, norm_cfg=dict(type="BN", requires_grad=True, eps=1e-3),
+                      in_index=[0, 1], channels=8, num_classes=3,
+                      norm_cfg=dict(type="BN", requires_grad=True, eps=1e-3),
                       act_cfg=dict(type="ReLU"), init_cfg=dict(type="Normal", std=0.01, override=dict(name="conv_seg")),
                       loss_decode=dict(type="CrossEntropyLoss")),
         "default_hooks": dict(logger=dict(interval=5), timer=None, checkpoint=dict(interval=2, priority="LOW")),

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 
 from clipapps.engine import resume as resuming
 from clipapps.engine.checkpoint import save_weights
-from clipapps.engine.config import config_name
+from clipapps.engine.config import name_of
 from clipapps.errors import ConfigError, did_you_mean
 from clipapps.registry import HOOKS
 
@@ -72,7 +72,7 @@ class CheckpointHook(Hook):
         runner.message_hub.update_info("best_score", score)
         if runner.rank == 0:
             save_weights(unwrapped(runner.model).state_dict(), Path(runner.work_dir) / BEST, {
-                "config": config_name(runner.cfg.filename or "config"), "step": step, "metric": name, "score": score,
+                "config": name_of(runner.cfg), "step": step, "metric": name, "score": score,
                 "classes": list((runner.visualizer.dataset_meta or {}).get("classes") or [])})
 
     def _save(self, runner: Any, name: str) -> None:

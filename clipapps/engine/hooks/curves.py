@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from clipapps.engine.atomic import atomic_file
-from clipapps.engine.config import config_name
+from clipapps.engine.config import name_of
 from clipapps.engine.hooks.progress import SCALARS
 from clipapps.registry import HOOKS
 from clipapps.visualization.curves import draw_curves, read_scalars
@@ -44,5 +44,5 @@ class CurvesHook(Hook):
         scalars = Path(runner.work_dir) / SCALARS
         if runner.rank == 0 and scalars.is_file():
             with atomic_file(Path(runner.work_dir) / "curves.png") as stream:
-                draw_curves(read_scalars(scalars), stream, title=config_name(runner.cfg.filename or "config"))
+                draw_curves(read_scalars(scalars), stream, title=name_of(runner.cfg))
             self._drawn = time.monotonic()

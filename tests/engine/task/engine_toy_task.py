@@ -31,7 +31,8 @@ class ToyModel(BaseModel):
             self.steps += 1
             loss = nn.functional.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
             return dict(loss=loss * float("nan") if self.steps == self.poison else loss)
-        return [dict(pred=int(p), label=int(t), logits=l) for p, t, l in zip(logits.argmax(1), label, logits)]
+        return [dict(pred=int(p), label=int(t), logits=row)
+                for p, t, row in zip(logits.argmax(1), label, logits, strict=True)]
 
 
 class ToyData(torch.utils.data.Dataset):

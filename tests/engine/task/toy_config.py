@@ -1,12 +1,16 @@
+"""Forty steps of the toy task."""
+
+from engine_toy_task import ToyData, ToyMetric, ToyModel
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler import PolyLR
 from torch.optim import AdamW
-from mmengine.dataset import InfiniteSampler, DefaultSampler
-from engine_toy_task import ToyModel, ToyData, ToyMetric
 
 model = dict(type=ToyModel, width=8)
-train_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(type=ToyData, size=32), sampler=dict(type=InfiniteSampler, shuffle=True))
-val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(type=ToyData, size=8), sampler=dict(type=DefaultSampler, shuffle=False))
+train_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(type=ToyData, size=32),
+                        sampler=dict(type=InfiniteSampler, shuffle=True))
+val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(type=ToyData, size=8),
+                      sampler=dict(type=DefaultSampler, shuffle=False))
 test_dataloader = val_dataloader
 train_cfg = dict(by_epoch=False, max_iters=40, val_interval=20)
 val_cfg = dict()

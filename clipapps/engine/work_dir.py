@@ -1,0 +1,47 @@
+"""The folder of a run: made before anything else, never a mixture of two runs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from clipapps.engine.atomic import remove_stale, write_text
+from clipapps.engine.hooks.checkpoint import BEST
+from clipapps.engine.hooks.progress import SCALARS
+from clipapps.engine.resume import POINTER
+
+PREVIOUS = "previous"
+CONFIG = "config.py"
+METRICS = "metrics.json"
+_OF_A_RUN = (CONFIG, METRICS, SCALARS, BEST, POINTER, "curves.png", "pictures", "train.log")
+
+
+def open_folder(folder: Path) -> None:
+    """Make the folder, show that it can be written, and clear what a killed process left half-written.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    probe = folder / ".writable"
+    write_text(probe, "")
+    probe.unlink()
+    for leftover in remove_stale(folder):
+        logging.getLogger("clipapps").info("removed the half-written %s", leftover)
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Move an earlier run's files into `previous/`, which replaces the run before it; None when there was none.
+
+    A fresh run in a used folder would otherwise mix its curves with old ones, and a later --resume could pick up a
+    checkpoint of the wrong run.
+    """
+    files = [folder / name for name in _OF_A_RUN if (folder / name).exists()] + sorted(folder.glob("*_[0-9]*.pth"))
+    if not files:
+        return None
+    target = folder / PREVIOUS
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for file in files:
+        file.rename(target / file.name)
+    return target
