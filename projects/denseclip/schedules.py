@@ -40,7 +40,6 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
         lift_zero: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.total_iters = end
         self.power, self.eta_min, self.lift_zero = power, eta_min, lift_zero
         self.warmup_iters, self.warmup_ratio = warmup_iters, warmup_ratio
         super().__init__(optimizer, end=end, by_epoch=False, **kwargs)
@@ -51,8 +50,8 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
     def _rate(self, base: float) -> float:
         if base == 0 and not self.lift_zero:
             return 0.0
-        step = min(self.last_step, self.total_iters)
-        rate = (base - self.eta_min) * (1 - step / self.total_iters) ** self.power + self.eta_min
+        step = self.last_step
+        rate = (base - self.eta_min) * (1 - step / self.end) ** self.power + self.eta_min
         if step < self.warmup_iters:
             rate *= 1 - (1 - step / self.warmup_iters) * (1 - self.warmup_ratio)
         return rate

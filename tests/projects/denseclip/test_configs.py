@@ -1,0 +1,128 @@
+"""Every config: it passes the strict check, builds under scope "clipapps", and takes a training step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from clipapps.data.images import write_image
+from clipapps.engine.config import list_configs, load_config
+from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor
+from clipapps.registry import MODELS
+from mmengine.registry import init_default_scope
+
+CONFIGS = [name for name in list_configs() if name.startswith("denseclip/")]
+OFFICIAL = [name for name in CONFIGS if "ade20k" in name]
+TINY = [name for name in CONFIGS if "tiny" in name]
+
+
+def load(name: str, *overrides: str):
+    init_default_scope("clipapps")
+    return load_config(name, ["model.backbone.weights=None", *overrides])
+
+
+def test_the_published_recipes_and_their_baselines_are_there():
+    assert len(OFFICIAL) == 6 and len(TINY) >= 4
+    for name in CONFIGS:
+        folder, _, file = name.partition("/")
+        baseline = f"{folder}/{file.removeprefix('denseclip_')}"
+        assert baseline in CONFIGS
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_builds_and_says_how_to_launch_it(name):
+    text = list_configs()[name].read_text()
+    assert f"train {name}" in text.split('"""')[1] and len(text.splitlines()) <= 100
+    cfg = load(name)
+    with torch.device("meta"):
+        model = MODELS.build(dict(cfg.model, backbone=dict(cfg.model.backbone, drop_path_rate=0.0)))
+    assert isinstance(model, DenseCLIPSegmentor if "/denseclip" in name else CLIPSegmentor)
+    assert isinstance(model, DenseCLIPSegmentor) == ("/denseclip" in name)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_baseline_differs_in_language_alone(name):
+    method, baseline = load(name), load(name.replace("denseclip_", ""))
+    for key in ("train_dataloader", "val_dataloader", "optim_wrapper", "param_scheduler", "train_cfg", "val_evaluator"):
+        assert method[key] == baseline[key], key
+    for key in ("neck", "decode_head", "class_names", "data_preprocessor", "test_cfg", "pyramid"):
+        assert method.model.get(key) == baseline.model.get(key), key
+    for key in ("arch", "out_indices"):
+        assert method.model.backbone[key] == baseline.model.backbone[key], key
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_the_published_recipe(name):
+    cfg = load(name)
+    size = 640 if "vit" in name else 512
+    assert cfg.optim_wrapper.optimizer == dict(type=torch.optim.AdamW, lr=1e-4, betas=(0.9, 0.999), eps=1e-8,
+                                               weight_decay=1e-4)
+    schedule = dict(cfg.param_scheduler[0])
+    assert {**schedule, "type": None} == dict(type=None, end=80_000, power=0.9, eta_min=1e-6, warmup_iters=1500,
+                                              warmup_ratio=1e-6)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval, cfg.train_dataloader.batch_size) == (80_000, 8000, 4)
+    assert cfg.model.test_cfg == dict(mode="slide", crop_size=(size, size), stride=(size * 2 // 3,) * 2)
+    assert cfg.model.data_preprocessor["size"] == (size, size)
+    steps = {step["type"].__name__: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert steps["RandomResize"]["scale"] == (2048, size) and steps["RandomResize"]["ratio_range"] == (0.5, 2.0)
+    assert steps["RandomCrop"]["crop_size"] == (size, size) and steps["RandomCrop"]["cat_max_ratio"] == 0.75
+    assert cfg.val_dataloader.dataset.pipeline[1]["scale"] == (2048, size)
+    assert cfg.test_dataloader == cfg.val_dataloader
+
+
+def test_the_longest_key_counts_alone_as_published():
+    """Weight decay 0 reaches the norms of the context decoder and nothing in the backbone; the text tower is frozen."""
+    from mmengine.optim import build_optim_wrapper
+
+    cfg = load("denseclip/denseclip_fpn_rn50_80k_ade20k_512")
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    undecayed = {names[id(group["params"][0])] for group in groups if group["weight_decay"] == 0}
+    assert undecayed == {f"context_decoder.decoder.{layer}.norm{index}.{kind}" for layer in range(3)
+                         for index in (1, 2, 3) for kind in ("weight", "bias")}
+    for group in groups:
+        name = names[id(group["params"][0])]
+        assert group["lr"] == pytest.approx(1e-5 if name.startswith("backbone") else 1e-4), name
+
+
+def test_one_override_moves_every_dataset():
+    cfg = load("denseclip/denseclip_fpn_tiny_camvid", "data_root=elsewhere")
+    roots = {cfg[f"{split}_dataloader"].dataset.data_root for split in ("train", "val", "test")}
+    assert roots == {"elsewhere"}
+
+
+def write_ade20k(root: Path, count: int = 2) -> None:
+    """Files in the official layout: noise with labels 0..150."""
+    generator = np.random.default_rng(0)
+    for split in ("training", "validation"):
+        for kind in ("images", "annotations"):
+            (root / kind / split).mkdir(parents=True)
+        for index in range(count):
+            name = f"ADE_{split[:5]}_{index:08d}"
+            write_image(root / "images" / split / f"{name}.jpg", generator.integers(0, 256, (96, 128, 3), np.uint8))
+            write_image(root / "annotations" / split / f"{name}.png", generator.integers(0, 151, (96, 128), np.uint8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_published_recipe_takes_a_step_at_full_width(name, tmp_path):
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.runner import Runner
+
+    write_ade20k(tmp_path)
+    cfg = load(name, f"data_root={tmp_path}", "train_dataloader.batch_size=2", "train_dataloader.num_workers=0",
+               "train_dataloader.persistent_workers=False")
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).train()
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}
+    data = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    losses = model.train_step(data, wrapper)
+    assert all(torch.isfinite(value) for value in losses.values())
+    moved = [key for key, value in model.named_parameters() if key in before and not torch.equal(value, before[key])]
+    # pyramid maps of 2 x 2 images may leave single dead channels, but every tensor that trains must have moved
+    assert set(moved) == set(before)
