@@ -76,7 +76,7 @@ class _WithoutText(nn.Module):
         if isinstance(model, DenseCLIPSegmentor):
             reference = next(model.parameters())
             constant = reference.new_zeros(1, len(model.class_names), model.backbone.embed_dim)
-            model.shared_text_embeddings = lambda names=None: constant  # type: ignore[method-assign]
+            model.shared_text_embeddings = lambda names=None: constant
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.model.decode_head(self.model.extract_feat(images))

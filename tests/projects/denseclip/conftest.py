@@ -32,13 +32,14 @@ def neck(**changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def segmentor_config():
     """`segmentor_config(vit=False, **changes)`: config of a small DenseCLIPSegmentor."""
+    from mmengine.config import ConfigDict
+    from mmseg.models.losses import CrossEntropyLoss
+
     from clipapps.clip import CLIPBackbone
     from clipapps.projects.denseclip.context_decoder import ContextDecoder
     from clipapps.projects.denseclip.models import DenseCLIPSegmentor, IdentityHead
     from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
     from clipapps.projects.denseclip.pyramid import ViTPyramid
-    from mmengine.config import ConfigDict
-    from mmseg.models.losses import CrossEntropyLoss
 
     def make(vit: bool = False, **changes: Any) -> dict[str, Any]:
         config = dict(

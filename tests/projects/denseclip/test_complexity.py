@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from clipapps.engine.config import load_config
 from clipapps.projects.denseclip.complexity import count_parameters, measure
 from clipapps.registry import MODELS

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import init_default_scope
+
 from clipapps.data.images import write_image
 from clipapps.engine.config import list_configs, load_config
 from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor
 from clipapps.registry import MODELS
-from mmengine.registry import init_default_scope
 
 CONFIGS = [name for name in list_configs() if name.startswith("denseclip/")]
 OFFICIAL = [name for name in CONFIGS if "ade20k" in name]

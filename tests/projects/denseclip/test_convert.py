@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from clipapps.engine.config import load_config
 from clipapps.errors import WeightsError
 from clipapps.projects.denseclip import convert

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from clipapps.data.images import write_image
 from clipapps.errors import BadSampleError, DataError
 from clipapps.projects.denseclip.class_names import ADE20K, CAMVID, CAMVID_PALETTE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from clipapps.projects.denseclip.metrics import SegmentationIoU
 
 NAMES = ["background", "cat", "dog", "bird"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+
 from clipapps.errors import ConfigError
 from clipapps.projects.denseclip.models import CLIPSegmentor, encode_with_contexts, pixel_text_scores
 from clipapps.registry import MODELS

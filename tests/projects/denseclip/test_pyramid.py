@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from clipapps.errors import ConfigError
 from clipapps.projects.denseclip.pyramid import ViTPyramid
-from torch import nn
 
 
 @pytest.mark.parametrize("patch_size, sizes", [(16, [(20, 16), (10, 8), (5, 4), (2, 2)]),
