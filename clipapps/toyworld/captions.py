@@ -21,8 +21,11 @@ from .scene import Scene, SceneObject, scene_random
 Fact = tuple[str, ...]
 """("object", "category=star", "color=red"), ("background", "sea"), ("lighting", "dark") or ("count", "star", "3")."""
 
-MAX_WORDS = 22
-"""With three words of several tokens each, this still fits a context of 32 tokens."""
+MAX_TOKENS = 30
+"""Longest caption in tokens of CLIP's byte-pair encoding, so that it fits a context of 32 with start and end."""
+_SPLIT_WORDS = {"automobiles": 2, "backlit": 2, "checkered": 2, "sailboat": 2, "sailboats": 2, "tilted": 2,
+                "toadstool": 3, "toadstools": 4, "underexposed": 3}
+_PIECE = re.compile(r"[a-z]+|[^a-z\s]")
 _OPENINGS = ("", "", "", "a photo of ", "a photo of ", "a picture of ", "an image of ", "a drawing of ", "this is ",
              "there is ", "a scene with ", "a close-up photo of ", "a good photo of ", "one can see ")
 _THE_OPENINGS = ("a photo of the ", "a picture of the ", "the ")
@@ -97,11 +100,11 @@ def sample_caption(scene: Scene, seed: int, index: int, detail: CaptionDetail | 
 
 
 def make_caption(scene: Scene, rng: random.Random, detail: CaptionDetail | None = None) -> Caption:
-    """A true caption of at most `MAX_WORDS` words, with the facts it states."""
+    """A true caption of at most `MAX_TOKENS` tokens, with the facts it states."""
     detail = detail or CaptionDetail()
     while True:
         told = _draw_caption(scene, rng, detail)
-        if len(split_words(told.text)) <= MAX_WORDS:
+        if count_tokens(told.text) <= MAX_TOKENS:
             return told
         detail = replace(detail, others=0.5 * detail.others)
 
@@ -215,6 +218,15 @@ def _empty_scene(scene: Scene, rng: random.Random, place: bool, light: bool) -> 
         name = rng.choice(words.BACKGROUND_WORDS[scene.background])
         text = rng.choice(("", "", "a photo of the ", "a picture of the ", "the ", "the empty ")) + name
     return f"{text}, {rng.choice(words.LIGHTING_PHRASES[scene.lighting])}" if light else text
+
+
+def count_tokens(text: str) -> int:
+    """How many tokens CLIP's encoding makes of a caption, known here without the tokenizer.
+
+    >>> count_tokens("a well-lit toadstool.")
+    8
+    """
+    return sum(_SPLIT_WORDS.get(piece, 1) for piece in _PIECE.findall(text))
 
 
 @cache

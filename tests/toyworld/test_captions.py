@@ -22,7 +22,7 @@ from clipapps.toyworld import (
     split_words,
 )
 from clipapps.toyworld import vocabulary as words
-from clipapps.toyworld.captions import MAX_WORDS, make_detail
+from clipapps.toyworld.captions import MAX_TOKENS, count_tokens, make_detail
 
 SPECS = (SceneSpec(), SceneSpec(min_objects=1, max_objects=4, depth=0.3, empty=0.1),
          SceneSpec(min_objects=2, max_objects=4, group=1.0))
@@ -77,7 +77,7 @@ def test_stated_facts_are_true_and_in_the_text() -> None:
 def test_only_known_words_and_short_enough() -> None:
     for _, text in everything(RICH) + everything(None):
         assert set(split_words(text)) <= known_words(), text
-        assert len(split_words(text)) <= MAX_WORDS
+        assert count_tokens(text) <= MAX_TOKENS
 
 
 def test_every_known_word_is_used() -> None:

@@ -18,13 +18,14 @@ from clipapps.toyworld import ToyWorldScenes
 
 _batch = 128
 _crowded = dict(max_objects=4, depth=0.15, empty=0.04)
+_rich = dict(texture=0.45, size=0.3, position=0.2, orientation=0.15)
 _stages = [
     dict(num_scenes=200 * _batch, size=64, spec=dict(backgrounds=["plain"], sizes=["large"], backlit=0.0, dark=0.0),
          detail=dict(texture=0.15, size=0.0, position=0.05, lighting=0.0, background=0.1)),
     dict(num_scenes=700 * _batch, size=64, spec=dict(sizes=["medium", "large"], backlit=0.04, dark=0.04),
          detail=dict(size=0.1, position=0.1)),
-    dict(num_scenes=800 * _batch, size=96, spec=_crowded),
-    dict(num_scenes=400 * _batch, size=128, spec=_crowded),
+    dict(num_scenes=800 * _batch, size=96, spec=_crowded, detail=_rich),
+    dict(num_scenes=400 * _batch, size=128, spec=_crowded, detail=_rich),
 ]
 _iterations = 2100
 

@@ -15,6 +15,7 @@ from clipapps.projects.pretrain.export import export, shrink, token_rows
 from clipapps.projects.pretrain.metrics import ToyZeroShotMetric
 from clipapps.projects.pretrain.models import ContrastivePretrainer
 from clipapps.toyworld import SceneSpec, ToyWorldScenes, known_words, sample_caption, sample_scene
+from clipapps.toyworld.captions import count_tokens
 
 ASSET = Path(__file__).parents[3] / "clipapps" / "clip" / "assets" / "tiny-rn.safetensors"
 
@@ -29,6 +30,7 @@ def test_every_token_of_every_caption_keeps_its_row(untrained: CLIPBackbone) -> 
     rows = set(token_rows(untrained, known_words()).tolist())
     spec = SceneSpec(min_objects=1, max_objects=4, depth=0.4, empty=0.05)
     texts = [sample_caption(sample_scene(0, i, spec), 0, i).text for i in range(3000)]
+    assert untrained.token_counts(texts) == [count_tokens(text) + 2 for text in texts]
     ids = untrained.tokenize(texts)
     assert set(ids.unique().tolist()) - rows <= {0}  # 0 fills up, behind the end token
 
