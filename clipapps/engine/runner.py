@@ -21,9 +21,13 @@ from clipapps.engine import checkpoint as checkpoints
 from clipapps.engine import hooks as engine_hooks
 from clipapps.engine import resume as resuming
 from clipapps.engine.atomic import write_json, write_text
-from clipapps.engine.config import NAME_KEY, name_of
+from clipapps.engine.config import NAME_KEY, name_of, read_config
+from clipapps.engine.hooks.random_state import KEY, gathered_random_states
+from clipapps.engine.interruption import Interruption, noted_signals
+from clipapps.engine.loaders import build_dataloader
 from clipapps.engine.plain import to_plain
 from clipapps.engine.precision import use_mixed_precision
+from clipapps.engine.resume import config_changes
 from clipapps.engine.work_dir import CONFIG, METRICS, open_folder, set_aside
 from clipapps.errors import ConfigError, UserError, WeightsError
 from clipapps.registry import RUNNERS
@@ -40,12 +44,25 @@ class Runner(MMEngineRunner):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.metrics: dict[str, float] = {}
+        self.interruption = Interruption({})
         super().__init__(*args, **kwargs)
 
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
         return pick_device(self.cfg.get("device", "auto"))
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the checkpoint being loaded is one to go on from, not just weights to start with."""
+        return bool(self._resume)
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
+        """A loader whose samples depend on the seed and the draw's number alone."""
+        if not isinstance(dataloader, dict):
+            return dataloader
+        return build_dataloader(dataloader, seed=DEFAULT_SEED if seed is None else seed, diff_rank_seed=diff_rank_seed)
 
     @property
     def _log_dir(self) -> str:
@@ -136,11 +153,13 @@ class Runner(MMEngineRunner):
         Raises:
             DiskError: it cannot be written; earlier checkpoints are untouched.
         """
+        random_states = gathered_random_states()
         if self.rank != 0:
             return
         content = {
             "meta": self._checkpoint_meta(meta, by_epoch),
             "state_dict": (self.model.module if is_model_wrapper(self.model) else self.model).state_dict(),
+            KEY: random_states,
             "message_hub": _plain_parts(self.message_hub.state_dict()),
         }
         if save_optimizer:
@@ -193,10 +212,14 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
     if checkpoint is None and get_rank() == 0 and (old := set_aside(folder)):
         print(f"An earlier run was moved to {old}.", flush=True)
         _follow(cfg, old)
-    write_text(folder / CONFIG, _dumped(cfg))
+    dumped = _dumped(cfg)
+    if checkpoint is not None:
+        _show_changes(folder / CONFIG, dumped)
+    write_text(folder / CONFIG, dumped.pretty_text + "\n")
     cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
     runner = Runner.from_cfg(cfg)
-    runner.train()
+    with noted_signals() as runner.interruption:
+        runner.train()
     if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
         runner.val_loop.run()
     return _report(runner, folder, started)
@@ -265,13 +288,18 @@ def _follow(cfg: Config, old: Path) -> None:
         cfg.load_from = str(old / Path(start).name)
 
 
-def _dumped(cfg: Config) -> str:
+def _show_changes(file: Path, new: Config) -> None:
+    """Print how the config differs from the one that the run was started with."""
+    if file.is_file() and (changes := config_changes(read_config(file), new)):
+        print("\n".join(["The config has changed since the run began:", *changes]), flush=True)
+
+
+def _dumped(cfg: Config) -> Config:
     """The config as a file that starts the same run elsewhere: without what belongs to this folder and machine."""
     own = ("work_dir", "device", "launcher", "experiment_name", "resume")
     content = {key: value for key, value in cfg.to_dict().items() if key not in own}
     content[NAME_KEY] = name_of(cfg)
-    text: str = Config(_with_names(content)).pretty_text
-    return text + "\n"
+    return Config(_with_names(content))
 
 
 def _with_names(value: Any) -> Any:

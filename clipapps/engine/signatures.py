@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -80,11 +80,19 @@ def accepted_arguments(target: Callable[..., Any]) -> Accepted:
         given, given_count = given | use.given, use.given_count
         if use.leaks:
             result.open_at = cls.__name__
-            stem = f"{rest.removesuffix('_kwargs')}_type"
-            result.delegate = stem if stem in result.parameters else None
+            result.delegate = _delegate(rest, result.parameters)
         if not use.is_forwarded:
             break
     return result
+
+
+def _delegate(rest: str, names: Mapping[str, Any]) -> str | None:
+    """The argument that names the class behind `**kwargs`: "resize_type" for `**resize_kwargs`, else the only type."""
+    if rest.endswith("_kwargs"):
+        stem = f"{rest.removesuffix('_kwargs')}_type"
+        return stem if stem in names else None
+    kinds = [name for name in names if name.endswith("_type")]
+    return kinds[0] if len(kinds) == 1 else None
 
 
 def _of_function(target: Callable[..., Any]) -> Accepted:

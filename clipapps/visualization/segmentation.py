@@ -47,7 +47,7 @@ class SegmentationPainter:
         panels = [("input", image)]
         for title, ids in (("truth", truth), ("prediction", prediction)):
             if ids is not None:
-                panels.append((title, overlay(image, ids, colors, self.alpha, ignore_index=self.ignore_index)))
+                panels.append((title, overlay(_gray(image), ids, colors, self.alpha, ignore_index=self.ignore_index)))
         row = side_by_side(panels)
         present = sorted({int(value) for ids in (truth, prediction) if ids is not None
                           for value in np.unique(ids) if value < len(names)})
@@ -66,6 +66,11 @@ class SegmentationPainter:
         if factor > 1:
             image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
         return np.asarray(image)
+
+
+def _gray(image: np.ndarray) -> np.ndarray:
+    """The picture without its own colors, which would change those of the mask over it."""
+    return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
 
 
 def names_and_colors(dataset_meta: dict[str, Any], masks: tuple[np.ndarray | None, ...] = ()

@@ -9,21 +9,25 @@ from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHoo
 from clipapps.engine.hooks.checkpoint import CheckpointHook
 from clipapps.engine.hooks.curves import CurvesHook
 from clipapps.engine.hooks.finite_loss import FiniteLossHook
+from clipapps.engine.hooks.interruption import InterruptionHook
 from clipapps.engine.hooks.pictures import SamplePictureHook
 from clipapps.engine.hooks.progress import ProgressLogger
+from clipapps.engine.hooks.random_state import RandomStateHook
 
-__all__ = ["CheckpointHook", "CurvesHook", "FiniteLossHook", "ProgressLogger", "SamplePictureHook", "DEFAULT_HOOKS",
-           "merge_default_hooks"]
+__all__ = ["CheckpointHook", "CurvesHook", "FiniteLossHook", "InterruptionHook", "ProgressLogger", "RandomStateHook",
+           "SamplePictureHook", "DEFAULT_HOOKS", "merge_default_hooks"]
 
 DEFAULT_HOOKS: dict[str, type] = {
     "runtime_info": RuntimeInfoHook,
     "timer": IterTimerHook,
     "sampler_seed": DistSamplerSeedHook,
+    "random_state": RandomStateHook,
     "finite_loss": FiniteLossHook,
     "logger": ProgressLogger,
     "param_scheduler": ParamSchedulerHook,
     "curves": CurvesHook,
     "checkpoint": CheckpointHook,
+    "interruption": InterruptionHook,
 }
 
 

@@ -1,0 +1,55 @@
+"""Data loaders with seeded samples and a generator of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import get_dist_info
+from mmengine.registry import DATA_SAMPLERS, DATASETS
+from mmengine.runner import Runner
+from mmengine.runner.runner import _SlicedDataset
+
+from clipapps.engine.seeding import NumberedSampler, SeededDataset
+
+
+def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = False) -> torch.utils.data.DataLoader:
+    """mmengine's data loader of a config, with samples that depend on (seed, draw number) alone.
+
+    The loader draws its workers' base seed from its own generator, so that starting it leaves the model's random
+    state alone.
+
+    Args:
+        config: a `train_dataloader` and the like.
+        seed: of the run.
+        diff_rank_seed: mmengine's option: samplers draw their own seed.
+    """
+    content = dict(config)
+    rank, world_size = get_dist_info()
+    dataset = _dataset(content, world_size)
+    sampler = DATA_SAMPLERS.build(content["sampler"], default_args=dict(
+        dataset=dataset, seed=None if diff_rank_seed else seed)) if isinstance(content["sampler"], dict) \
+        else content["sampler"]
+    content["dataset"] = SeededDataset(dataset, seed)
+    batch_sampler = content.get("batch_sampler")
+    if isinstance(batch_sampler, dict):
+        batch_sampler = DATA_SAMPLERS.build(batch_sampler, default_args=dict(
+            sampler=sampler, batch_size=content.pop("batch_size")))
+    if batch_sampler is not None:
+        content.update(sampler=sampler, batch_sampler=NumberedSampler(batch_sampler, len(dataset), rank, world_size))
+    else:
+        content["sampler"] = NumberedSampler(sampler, len(dataset), rank, world_size)
+    content["generator"] = torch.Generator().manual_seed(seed)
+    return Runner.build_dataloader(content, seed=seed, diff_rank_seed=diff_rank_seed)
+
+
+def _dataset(content: dict[str, Any], world_size: int) -> Any:
+    dataset = content["dataset"]
+    if isinstance(dataset, dict):
+        dataset = DATASETS.build(dataset)
+        if hasattr(dataset, "full_init"):
+            dataset.full_init()
+    batches = content.pop("num_batch_per_epoch", None)
+    if batches is not None:
+        dataset = _SlicedDataset(dataset, batches * content["batch_size"] * world_size)
+    return dataset
