@@ -7,7 +7,7 @@ PROJECT = Project(
     package=__name__,
     summary="Language-guided semantic segmentation with context-aware prompting (DenseCLIP)",
     modules=tuple(f"{__name__}.{module}" for module in (
-        "models", "context_decoder", "pyramid", "preprocessing", "datasets", "metrics", "schedules")),
+        "models", "context_decoder", "pyramid", "preprocessing", "datasets", "hooks", "metrics", "schedules")),
     config_keys=("data_root",),  # of every dataset in the config; one override moves them all
     inferencer=f"{__name__}.inferencer:DenseCLIPInferencer",
     extra="seg",

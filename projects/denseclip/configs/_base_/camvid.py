@@ -7,6 +7,7 @@ from mmengine.runner import TestLoop, ValLoop
 from clipapps.data import LoadImage, LoadSegmentation
 from clipapps.engine.hooks import SamplePictureHook
 from clipapps.projects.denseclip.datasets import CamVidFolder
+from clipapps.projects.denseclip.hooks import SameClassesHook
 from clipapps.projects.denseclip.metrics import SegmentationIoU
 from clipapps.projects.denseclip.mmseg_parts import PackSegInputs, PhotoMetricDistortion, RandomCrop
 from clipapps.visualization.segmentation import SegmentationPainter
@@ -47,6 +48,9 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type=SegmentationIoU)
 test_evaluator = val_evaluator
-custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=SegmentationPainter))]
+custom_hooks = [
+    dict(type=SameClassesHook),
+    dict(type=SamplePictureHook, painter=dict(type=SegmentationPainter)),
+]
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)

@@ -4,6 +4,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import TestLoop, ValLoop
 
 from clipapps.engine.hooks import SamplePictureHook
+from clipapps.projects.denseclip.hooks import SameClassesHook
 from clipapps.projects.denseclip.metrics import SegmentationIoU
 from clipapps.projects.denseclip.mmseg_parts import PackSegInputs
 from clipapps.toyworld import ToyWorldSegmentation
@@ -25,6 +26,9 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type=SegmentationIoU, background=0)
 test_evaluator = val_evaluator
-custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=SegmentationPainter))]
+custom_hooks = [
+    dict(type=SameClassesHook),
+    dict(type=SamplePictureHook, painter=dict(type=SegmentationPainter)),
+]
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
