@@ -34,8 +34,16 @@ class Arch:
 
 
 def list_archs() -> list[str]:
-    """Every architecture name: the built-in tiny ones, then open_clip's."""
-    return [*TINY_ARCHS, *open_clip.list_models()]
+    """Every architecture name that can be built: the built-in tiny ones, then open_clip's."""
+    known = (name for name in open_clip.list_models() if not _unsupported(open_clip.get_model_config(name)))
+    return [*TINY_ARCHS, *known]
+
+
+def _unsupported(config: dict[str, Any]) -> str:
+    """Why an open_clip config cannot be built here; empty when it can."""
+    if "hf_model_name" in config["text_cfg"]:
+        return "has a Hugging Face text encoder; choose an architecture with CLIP's own text tower"
+    return "is a captioning model (CoCa); choose a contrastive one" if "multimodal_cfg" in config else ""
 
 
 def list_tags(arch: str) -> list[str]:
@@ -85,15 +93,11 @@ def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
 def build_model(arch: Arch) -> nn.Module:
     """The open_clip model with random weights, float32, on the CPU; nothing is downloaded."""
     config = copy.deepcopy(arch.config)
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    if "timm_model_name" in vision:
-        vision["timm_model_pretrained"] = False
-    if "hf_model_name" in text:
-        raise UserError(f"{arch.name} has a Hugging Face text encoder, which clipapps does not support; "
-                        "choose an architecture with CLIP's own text tower.")
+    if reason := _unsupported(config):
+        raise UserError(f"{arch.name} is not supported: it {reason}.")
+    if "timm_model_name" in config["vision_cfg"]:
+        config["vision_cfg"]["timm_model_pretrained"] = False
     model_type = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
-    if "multimodal_cfg" in config:
-        raise UserError(f"{arch.name} is a captioning model (CoCa), which clipapps does not support.")
     try:
         return model_type(**config)
     except (TypeError, RuntimeError) as error:
