@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -75,15 +75,18 @@ class ToyWorldScenes(Dataset):
         if (num_scenes is None) == (stages is None):
             raise ConfigError("ToyWorldScenes needs either num_scenes or stages, and not both.")
         common = dict(num_scenes=num_scenes, size=size, spec=spec, detail=detail)
-        self.stages = [self._make_stage({**common, **stage}) for stage in (stages if stages is not None else [common])]
+        self.stages = [self._make_stage(common, stage) for stage in (stages if stages is not None else [common])]
         self.ends = np.cumsum([stage["num_scenes"] for stage in self.stages])
         self.seed = split_seed(seed, split)
         self.with_masks = with_masks
         self.metainfo = {"attributes": ATTRIBUTES, "classes": words.class_names(), "palette": words.palette()}
 
     @staticmethod
-    def _make_stage(stage: dict[str, Any]) -> dict[str, Any]:
+    def _make_stage(common: dict[str, Any], stage: dict[str, Any]) -> dict[str, Any]:
         known = ("num_scenes", "size", "spec", "detail")
+        if not isinstance(stage, Mapping):
+            raise ConfigError(f"A stage of ToyWorldScenes is a dict with {', '.join(known)}, not {stage!r}.")
+        stage = {**common, **stage}
         for key in stage:
             if key not in known:
                 raise ConfigError(f"A stage of ToyWorldScenes has no key {key!r}.{did_you_mean(key, known)}")

@@ -58,7 +58,8 @@ def test_stages_follow_one_another() -> None:
 
 
 @pytest.mark.parametrize("bad", [dict(), dict(num_scenes=1, stages=[]), dict(num_scenes=1, split="dev"),
-                                 dict(stages=[dict(num_scenes=2, sized=3)]), dict(num_scenes=0)])
+                                 dict(stages=[dict(num_scenes=2, sized=3)]), dict(stages=["dict()"]),
+                                 dict(num_scenes=0)])
 def test_wrong_arguments_are_refused(bad: dict) -> None:
     with pytest.raises(ConfigError):
         ToyWorldScenes(**bad)
