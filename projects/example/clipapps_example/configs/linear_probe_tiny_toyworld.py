@@ -3,7 +3,6 @@
 clipapps train example/linear_probe_tiny_toyworld
 """
 
-from clipapps_example.probe import ExampleAccuracy, ExampleLinearProbe
 from mmengine.dataset import DefaultSampler, InfiniteSampler, default_collate
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, ValLoop
@@ -11,6 +10,7 @@ from torch.optim import AdamW
 
 from clipapps.clip import CLIPBackbone
 from clipapps.toyworld import ToyWorldScenes
+from clipapps_example.probe import ExampleAccuracy, ExampleLinearProbe
 
 _spec = dict(min_objects=1, max_objects=1)
 
