@@ -81,7 +81,9 @@ class Runner(MMEngineRunner):
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         """No backend unless the config names one: `scalars.jsonl` and `pictures/` are written without it."""
-        return super().build_visualizer(visualizer or dict(type=Visualizer, vis_backends=None))
+        if isinstance(visualizer, dict) or visualizer is None:
+            visualizer = {"type": Visualizer, **(visualizer or {})}
+        return super().build_visualizer(visualizer)
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Register our default hooks; a config's entry changes single arguments, a new type, or None to drop one."""
@@ -140,6 +142,7 @@ class Runner(MMEngineRunner):
         self.message_hub.load_state_dict(content["message_hub"])
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.optim_wrapper.load_state_dict(content["optimizer"])
+        _put_gradients(self.model, content.get("gradients", {}))
         if self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             _load_schedulers(self.param_schedulers, content.get("param_schedulers"))
@@ -164,6 +167,7 @@ class Runner(MMEngineRunner):
         }
         if save_optimizer:
             content["optimizer"] = self.optim_wrapper.state_dict()
+            content["gradients"] = _accumulated_gradients(self.model)
         if save_param_scheduler and self.param_schedulers is not None:
             content["param_schedulers"] = _scheduler_states(self.param_schedulers)
         self.call_hook("before_save_checkpoint", checkpoint=content)
@@ -303,14 +307,16 @@ def _dumped(cfg: Config) -> Config:
 
 
 def _with_names(value: Any) -> Any:
-    """Classes and functions as dotted names: mmengine writes those of text-style configs as bare words."""
+    """Classes and functions as dotted names, which mmengine writes as bare words; other objects as text."""
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
     if isinstance(value, dict):
         return {key: _with_names(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_with_names(item) for item in value)
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
-    return value
+    return repr(value)
 
 
 def _resume_point(folder: Path, resume: bool | str | Path) -> Path | None:
@@ -323,6 +329,19 @@ def _resume_point(folder: Path, resume: bool | str | Path) -> Path | None:
     for complaint in complaints:
         logging.getLogger("clipapps").warning("%s", complaint)
     return found
+
+
+def _accumulated_gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Gradients that wait for the next update: of accumulation over several steps; none after an update."""
+    model = model.module if is_model_wrapper(model) else model
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def _put_gradients(model: torch.nn.Module, gradients: dict[str, torch.Tensor]) -> None:
+    model = model.module if is_model_wrapper(model) else model
+    for name, parameter in model.named_parameters():
+        if name in gradients:
+            parameter.grad = gradients[name].to(parameter)
 
 
 def _scheduler_states(schedulers: Any) -> Any:

@@ -70,7 +70,12 @@ class ToyMetric(BaseMetric):
 
 
 class BarPainter:
-    """Paints the two logits as a picture."""
+    """Paints the answer as a gray level, or fails for a given reason."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
 
     def paint(self, inputs, sample, dataset_meta) -> np.ndarray:
+        if self.reason:
+            raise RuntimeError(self.reason)
         return np.full((8, 12, 3), 40 + 100 * sample["pred"], np.uint8)
