@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.dataset import default_collate
 
 from clipapps.clip import CLIPBackbone
 from clipapps.engine import checkpoint
 from clipapps.errors import WeightsError
+from clipapps.projects.pretrain.evaluate import evaluate
 from clipapps.projects.pretrain.export import export, shrink, token_rows
-from clipapps.projects.pretrain.metrics import ToyZeroShotMetric
 from clipapps.projects.pretrain.models import ContrastivePretrainer
 from clipapps.toyworld import SceneSpec, ToyWorldScenes, known_words, sample_caption, sample_scene
 from clipapps.toyworld.captions import count_tokens
@@ -60,14 +59,8 @@ def test_another_checkpoint_and_a_value_too_large_are_refused(tmp_path: Path) ->
 
 
 def scores(num_scenes: int, **stage: object) -> dict[str, float]:
-    model = ContrastivePretrainer(CLIPBackbone.from_pretrained("tiny-rn", "builtin")).eval()
     dataset = ToyWorldScenes(num_scenes=num_scenes, size=128, seed=77, split="test", with_masks=True, **stage)
-    metric = ToyZeroShotMetric()
-    for start in range(0, num_scenes, 30):
-        data = default_collate([dataset[i] for i in range(start, min(start + 30, num_scenes))])
-        with torch.no_grad():
-            metric.process(None, model(**data, mode="predict"))
-    return metric.compute_metrics(metric.results)
+    return evaluate(CLIPBackbone.from_pretrained("tiny-rn", "builtin"), dataset)
 
 
 @pytest.mark.skipif(not ASSET.is_file(), reason="no built-in weights in this checkout")
