@@ -33,13 +33,15 @@ def run(args: argparse.Namespace) -> int:
     from clipapps.engine import runner
     from clipapps.engine.config import config_name, load_config
     from clipapps.engine.report import print_results
+    from clipapps.engine.run_config import process_rank
 
     resume, overrides = _split_resume(args.resume, args.overrides)
     cfg = load_config(args.config, overrides)
     work_dir = Path(args.work_dir or cfg.get("work_dir") or f"work_dirs/{config_name(args.config)}")
     metrics = runner.train(cfg, work_dir, seed=args.seed, resume=resume, device=args.device, amp=args.amp,
                            launcher=args.launcher)
-    print_results(metrics, work_dir)
+    if process_rank(args.launcher) == 0:
+        print_results(metrics, work_dir)
     return 0
 
 

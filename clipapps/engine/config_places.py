@@ -135,7 +135,7 @@ def _dataloader() -> Place:
     keys = frozenset(inspect.signature(DataLoader.__init__).parameters) - {"self"}
     sampler = Place("DATA_SAMPLERS", provided=frozenset({"dataset", "seed", "sampler", "batch_size"}))
     function = Place("FUNCTIONS", is_certain=False)
-    return Place(keys=keys | {"num_batch_per_epoch", "disable_subprocess_warning"}, is_closed=True,
+    return Place(keys=keys | {"num_batch_per_epoch", "on_bad_sample", "disable_subprocess_warning"}, is_closed=True,
                  children={"dataset": Place("DATASETS"), "sampler": sampler, "batch_sampler": sampler,
                            "collate_fn": function, "worker_init_fn": function})
 

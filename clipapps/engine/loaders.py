@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +12,21 @@ from mmengine.runner import Runner
 from mmengine.runner.runner import _SlicedDataset
 
 from clipapps.engine.seeding import NumberedSampler, SeededDataset
+from clipapps.errors import ConfigError
 
 
-def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = False) -> torch.utils.data.DataLoader:
+def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = False,
+                     bad_samples: Path | None = None) -> torch.utils.data.DataLoader:
     """mmengine's data loader of a config, with samples that depend on (seed, draw number) alone.
 
     The loader draws its workers' base seed from its own generator, so that starting it leaves the model's random
     state alone.
 
     Args:
-        config: a `train_dataloader` and the like.
+        config: a `train_dataloader` and the like; its `on_bad_sample` is "raise" (the default) or "skip".
         seed: of the run.
         diff_rank_seed: mmengine's option: samplers draw their own seed.
+        bad_samples: file that lists the samples which were skipped.
     """
     content = dict(config)
     rank, world_size = get_dist_info()
@@ -30,7 +34,10 @@ def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = F
     sampler = DATA_SAMPLERS.build(content["sampler"], default_args=dict(
         dataset=dataset, seed=None if diff_rank_seed else seed)) if isinstance(content["sampler"], dict) \
         else content["sampler"]
-    content["dataset"] = SeededDataset(dataset, seed)
+    policy = content.pop("on_bad_sample", "raise")
+    if policy not in ("raise", "skip"):
+        raise ConfigError(f"on_bad_sample is raise or skip, not {policy!r}.")
+    content["dataset"] = SeededDataset(dataset, seed, bad_samples if policy == "skip" else None)
     batch_sampler = content.get("batch_sampler")
     if isinstance(batch_sampler, dict):
         batch_sampler = DATA_SAMPLERS.build(batch_sampler, default_args=dict(

@@ -6,14 +6,14 @@ import copy
 import logging
 import os
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine import Config
-from mmengine.dist import get_rank
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.visualization import Visualizer
 
@@ -21,18 +21,25 @@ from clipapps.engine import checkpoint as checkpoints
 from clipapps.engine import hooks as engine_hooks
 from clipapps.engine import resume as resuming
 from clipapps.engine.atomic import write_json, write_text
-from clipapps.engine.config import NAME_KEY, name_of, read_config
+from clipapps.engine.config import name_of, read_config
+from clipapps.engine.finite_guard import FiniteGuard, guarded
 from clipapps.engine.hooks.random_state import KEY, gathered_random_states
 from clipapps.engine.interruption import Interruption, noted_signals
 from clipapps.engine.loaders import build_dataloader
-from clipapps.engine.plain import to_plain
 from clipapps.engine.precision import use_mixed_precision
 from clipapps.engine.resume import config_changes
+from clipapps.engine.run_config import DEFAULT_SEED, complete, pick_device, portable, process_rank
+from clipapps.engine.seeding import BAD_SAMPLES, noted_bad_samples
+from clipapps.engine.training_state import (
+    accumulated_gradients,
+    load_schedulers,
+    plain_parts,
+    put_gradients,
+    scheduler_states,
+)
 from clipapps.engine.work_dir import CONFIG, METRICS, open_folder, set_aside
-from clipapps.errors import ConfigError, UserError, WeightsError
+from clipapps.errors import ConfigError, WeightsError
 from clipapps.registry import RUNNERS
-
-DEFAULT_SEED = 0
 
 
 @RUNNERS.register_module()
@@ -57,12 +64,12 @@ class Runner(MMEngineRunner):
         """Whether the checkpoint being loaded is one to go on from, not just weights to start with."""
         return bool(self._resume)
 
-    @staticmethod
-    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
+    def build_dataloader(self, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
         """A loader whose samples depend on the seed and the draw's number alone."""
         if not isinstance(dataloader, dict):
             return dataloader
-        return build_dataloader(dataloader, seed=DEFAULT_SEED if seed is None else seed, diff_rank_seed=diff_rank_seed)
+        return build_dataloader(dataloader, seed=DEFAULT_SEED if seed is None else seed, diff_rank_seed=diff_rank_seed,
+                                bad_samples=Path(self.work_dir) / BAD_SAMPLES)
 
     @property
     def _log_dir(self) -> str:
@@ -71,6 +78,12 @@ class Runner(MMEngineRunner):
     @_log_dir.setter
     def _log_dir(self, value: str) -> None:
         """mmengine makes a folder per start; ours keeps one run in one folder."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Connect the processes, also where there is no GPU: mmengine's own way insists on one."""
+        if self.distributed and self.device.type == "cpu" and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("gloo")
+        super().setup_env(env_cfg)
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> Any:
         """Everything goes to `train.log`; the terminal sees errors only, the progress lines are enough there."""
@@ -98,11 +111,24 @@ class Runner(MMEngineRunner):
             if hasattr(hook, fn_name):
                 getattr(hook, fn_name)(self, **kwargs)
 
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """The config's optimizer wrapper, which skips steps that are not finite."""
+        if isinstance(optim_wrapper, dict) and "optimizer" in optim_wrapper:
+            kind = optim_wrapper.get("type", OptimWrapper)
+            kind = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
+            if isinstance(kind, type) and not issubclass(kind, FiniteGuard):
+                optim_wrapper = {**optim_wrapper, "type": guarded(kind)}
+        return super().build_optim_wrapper(optim_wrapper)
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
-        """Move the model to the device that the config asks for."""
-        if self.distributed or is_model_wrapper(model):
+        """Move the model to the device that the config asks for, and wrap it for several processes (CPU ones too)."""
+        if is_model_wrapper(model) or (self.distributed and self.device.type != "cpu"):
             return super().wrap_model(model_wrapper_cfg, model)
-        return revert_sync_batchnorm(model.to(self.device))
+        model = revert_sync_batchnorm(model.to(self.device))
+        if not self.distributed:
+            return model
+        return MMDistributedDataParallel(
+            module=model, find_unused_parameters=self.cfg.get("find_unused_parameters", False), broadcast_buffers=False)
 
     def _init_model_weights(self) -> None:
         """Initialize, unless a checkpoint with every weight follows: then a CLIP file need not even be there."""
@@ -142,10 +168,10 @@ class Runner(MMEngineRunner):
         self.message_hub.load_state_dict(content["message_hub"])
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.optim_wrapper.load_state_dict(content["optimizer"])
-        _put_gradients(self.model, content.get("gradients", {}))
+        put_gradients(self.model, content.get("gradients", {}))
         if self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-            _load_schedulers(self.param_schedulers, content.get("param_schedulers"))
+            load_schedulers(self.param_schedulers, content.get("param_schedulers"))
         self.logger.info("resumed %s at epoch %d, step %d", filename, self.epoch, self.iter)
 
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
@@ -163,13 +189,13 @@ class Runner(MMEngineRunner):
             "meta": self._checkpoint_meta(meta, by_epoch),
             "state_dict": (self.model.module if is_model_wrapper(self.model) else self.model).state_dict(),
             KEY: random_states,
-            "message_hub": _plain_parts(self.message_hub.state_dict()),
+            "message_hub": plain_parts(self.message_hub.state_dict()),
         }
         if save_optimizer:
             content["optimizer"] = self.optim_wrapper.state_dict()
-            content["gradients"] = _accumulated_gradients(self.model)
+            content["gradients"] = accumulated_gradients(self.model)
         if save_param_scheduler and self.param_schedulers is not None:
-            content["param_schedulers"] = _scheduler_states(self.param_schedulers)
+            content["param_schedulers"] = scheduler_states(self.param_schedulers)
         self.call_hook("before_save_checkpoint", checkpoint=content)
         previous = resuming.pointed(out_dir)
         expected = int(1.2 * previous.stat().st_size) if previous and previous.is_file() else 0
@@ -207,19 +233,15 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
         NonFiniteLossError: the loss is not finite.
     """
     started, cfg = time.monotonic(), copy.deepcopy(cfg)
-    folder = Path(work_dir)
-    open_folder(folder)
+    folder, is_first = Path(work_dir), process_rank(launcher) == 0
+    complete(cfg, folder, seed=seed, device=device, launcher=launcher)
+    if is_first:
+        open_folder(folder)
     checkpoint = _resume_point(folder, resume)
-    _complete(cfg, folder, seed=seed, device=device, launcher=launcher)
     if amp:
         use_mixed_precision(cfg, pick_device(device))
-    if checkpoint is None and get_rank() == 0 and (old := set_aside(folder)):
-        print(f"An earlier run was moved to {old}.", flush=True)
-        _follow(cfg, old)
-    dumped = _dumped(cfg)
-    if checkpoint is not None:
-        _show_changes(folder / CONFIG, dumped)
-    write_text(folder / CONFIG, dumped.pretty_text + "\n")
+    if is_first:
+        _begin(cfg, folder, is_resuming=checkpoint is not None)
     cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
     runner = Runner.from_cfg(cfg)
     with noted_signals() as runner.interruption:
@@ -246,8 +268,8 @@ def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "au
     folder = Path(out)
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{cfg.filename} has no test_dataloader, so there is nothing to test.")
+    complete(cfg, folder, seed=None, device=device, launcher="none")
     open_folder(folder)
-    _complete(cfg, folder, seed=None, device=device, launcher="none")
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler",
                 "val_dataloader", "val_cfg", "val_evaluator"):
         cfg[key] = None
@@ -257,66 +279,18 @@ def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "au
     return _report(runner, folder, started)
 
 
-def pick_device(name: str) -> torch.device:
-    """The device for "auto", "cpu", "cuda" or "cuda:<n>".
-
-    Raises:
-        UserError: that device is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"The device {name!r} is not available here. Use --device cpu.")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"There is no device {name!r}; use auto, cpu, cuda or cuda:<n>.") from error
-
-
-def _complete(cfg: Config, folder: Path, *, seed: int | None, device: str, launcher: str) -> None:
-    """Fill in what a run adds to its config."""
-    pick_device(device)
-    cfg.work_dir, cfg.device, cfg.launcher = str(folder), device, launcher
-    cfg.default_scope = cfg.get("default_scope") or "clipapps"
-    randomness = dict(cfg.get("randomness") or {})
-    chosen = seed if seed is not None else randomness.get("seed")
-    cfg.randomness = {**randomness, "seed": DEFAULT_SEED if chosen is None else chosen}
-    if not cfg.get("experiment_name"):  # mmengine keeps one message hub per name, and its names differ by second only
-        cfg.experiment_name = f"{name_of(cfg)}-{uuid.uuid4().hex[:8]}"
-
-
-def _follow(cfg: Config, old: Path) -> None:
-    """Start weights that lay in this folder have moved with the earlier run."""
-    start = cfg.get("load_from")
-    if start and not Path(start).exists() and (old / Path(start).name).exists():
-        cfg.load_from = str(old / Path(start).name)
-
-
-def _show_changes(file: Path, new: Config) -> None:
-    """Print how the config differs from the one that the run was started with."""
-    if file.is_file() and (changes := config_changes(read_config(file), new)):
-        print("\n".join(["The config has changed since the run began:", *changes]), flush=True)
-
-
-def _dumped(cfg: Config) -> Config:
-    """The config as a file that starts the same run elsewhere: without what belongs to this folder and machine."""
-    own = ("work_dir", "device", "launcher", "experiment_name", "resume")
-    content = {key: value for key, value in cfg.to_dict().items() if key not in own}
-    content[NAME_KEY] = name_of(cfg)
-    return Config(_with_names(content))
-
-
-def _with_names(value: Any) -> Any:
-    """Classes and functions as dotted names, which mmengine writes as bare words; other objects as text."""
-    if isinstance(value, (str, int, float, bool, type(None))):
-        return value
-    if isinstance(value, dict):
-        return {key: _with_names(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_with_names(item) for item in value)
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return repr(value)
+def _begin(cfg: Config, folder: Path, *, is_resuming: bool) -> None:
+    """Set an earlier run aside, or show how the config differs from the resumed one; write config.py."""
+    content = portable(cfg)
+    if is_resuming:
+        if (folder / CONFIG).is_file() and (changes := config_changes(read_config(folder / CONFIG), content)):
+            print("\n".join(["The config has changed since the run began:", *changes]), flush=True)
+    elif old := set_aside(folder):
+        print(f"An earlier run was moved to {old}.", flush=True)
+        start = Path(cfg.get("load_from") or old)
+        if not start.exists() and (old / start.name).exists():
+            cfg.load_from = str(old / start.name)
+    write_text(folder / CONFIG, content.pretty_text + "\n")
 
 
 def _resume_point(folder: Path, resume: bool | str | Path) -> Path | None:
@@ -331,59 +305,16 @@ def _resume_point(folder: Path, resume: bool | str | Path) -> Path | None:
     return found
 
 
-def _accumulated_gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Gradients that wait for the next update: of accumulation over several steps; none after an update."""
-    model = model.module if is_model_wrapper(model) else model
-    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-
-
-def _put_gradients(model: torch.nn.Module, gradients: dict[str, torch.Tensor]) -> None:
-    model = model.module if is_model_wrapper(model) else model
-    for name, parameter in model.named_parameters():
-        if name in gradients:
-            parameter.grad = gradients[name].to(parameter)
-
-
-def _scheduler_states(schedulers: Any) -> Any:
-    if isinstance(schedulers, dict):
-        return {name: _scheduler_states(entries) for name, entries in schedulers.items()}
-    return [{name: value for name, value in scheduler.state_dict().items() if not callable(value)}
-            for scheduler in schedulers]
-
-
-def _load_schedulers(schedulers: Any, states: Any) -> None:
-    if isinstance(schedulers, dict):
-        for name, entries in schedulers.items():
-            _load_schedulers(entries, states[name])
-    elif len(schedulers) != len(states or []):
-        raise WeightsError(f"The checkpoint has {len(states or [])} parameter schedulers, the config "
-                           f"{len(schedulers)}. Resume with the config of the run.")
-    else:
-        for scheduler, state in zip(schedulers, states, strict=True):
-            scheduler.load_state_dict(state)
-
-
-def _plain_parts(hub: dict[str, Any]) -> dict[str, Any]:
-    """The message hub without entries that a checkpoint cannot hold: metrics may leave any object there."""
-    def is_plain(value: Any) -> bool:
-        try:
-            to_plain(value)
-        except TypeError:
-            return False
-        return True
-
-    info = {name: value for name, value in hub["runtime_info"].items() if is_plain(value)}
-    known = {*info, *hub["log_scalars"]}
-    return {"log_scalars": hub["log_scalars"], "runtime_info": info,
-            "resumed_keys": {name: flag for name, flag in hub["resumed_keys"].items() if name in known}}
-
-
 def _report(runner: Runner, folder: Path, started: float) -> dict[str, Any]:
     metrics: dict[str, Any] = {name: float(value) for name, value in runner.metrics.items()
                                if isinstance(value, (int, float)) or getattr(value, "size", 0) == 1}
     metrics.update(config=name_of(runner.cfg), seed=runner.seed,
                    iterations=runner.iter if runner._train_loop is not None else 0,
                    seconds=round(time.monotonic() - started, 1), device=str(runner.device))
+    bad = noted_bad_samples(folder / BAD_SAMPLES)
+    if runner.rank == 0 and bad:
+        print(f"{len(bad)} bad sample{'s were' if len(bad) > 1 else ' was'} skipped; {folder / BAD_SAMPLES} lists "
+              f"{'them' if len(bad) > 1 else 'it'}.", flush=True)
     if runner.rank == 0:
         write_json(folder / METRICS, metrics)
     return metrics

@@ -6,13 +6,19 @@ Sample randomness is a function: the sampler numbers its draws, and the data set
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from clipapps.errors import BadSampleError
+
+BAD_SAMPLES = "bad_samples.jsonl"
 
 
 def capture_random_state() -> dict[str, Any]:
@@ -69,27 +75,62 @@ class SeededDataset:
     Args:
         dataset: what to wrap.
         seed: of the run; the same draw of another seed is another sample.
+        bad_samples: None lets a BadSampleError out; a file lists the bad samples there and takes another sample in
+            place of each, which depends on seed and draw alone.
+
+    Raises:
+        BadSampleError: a sample is bad, or, where they are skipped, more than 1 % of the set (and at least 3) are.
     """
 
-    def __init__(self, dataset: Any, seed: int) -> None:
+    def __init__(self, dataset: Any, seed: int, bad_samples: Path | None = None) -> None:
         self.wrapped = dataset
         self.seed = seed
+        self.bad_samples = bad_samples
 
     def __len__(self) -> int:
         return len(self.wrapped)
 
     def __getitem__(self, key: int) -> Any:
         number, index = divmod(int(key), len(self.wrapped))
-        with seeded(self.seed, number):
-            return self.wrapped[index]
+        attempt = 0
+        while True:
+            try:
+                with seeded(self.seed, number, *([attempt] if attempt else [])):
+                    return self.wrapped[index]
+            except BadSampleError as error:
+                if self.bad_samples is None:
+                    raise
+                self._note(index, error)
+            attempt += 1
+            index = int(np.random.SeedSequence((self.seed, number, attempt)).generate_state(1)[0]) % len(self.wrapped)
+
+    def _note(self, index: int, error: BadSampleError) -> None:
+        """List a bad sample once, and give up when there are too many; every worker appends to the one file."""
+        known = noted_bad_samples(self.bad_samples)
+        if index in known:
+            return
+        allowed = max(3, len(self.wrapped) // 100)
+        if len(known) >= allowed:
+            raise BadSampleError(f"{len(known) + 1} of {len(self.wrapped)} samples are bad, and at most {allowed} are "
+                                 f"skipped. They are listed in {self.bad_samples}; the last one: {error}") from error
+        with open(self.bad_samples, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"index": index, "reason": str(error)}) + "\n")
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("wrapped", "seed") or name.startswith("__"):  # while unpickling in a spawned worker
+        if name in ("wrapped", "seed", "bad_samples") or name.startswith("__"):  # while unpickling in a spawned worker
             raise AttributeError(name)
         return getattr(self.wrapped, name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SeededDataset:
         return self  # mmengine copies a loader's config, and the data may be large
+
+
+def noted_bad_samples(file: Path | None) -> dict[int, str]:
+    """Index -> reason of every bad sample that a run has skipped."""
+    if file is None or not file.is_file():
+        return {}
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    return {record["index"]: record["reason"] for record in records}
 
 
 class NumberedSampler:

@@ -10,11 +10,12 @@ from clipapps.engine.atomic import remove_stale, write_text
 from clipapps.engine.hooks.checkpoint import BEST
 from clipapps.engine.hooks.progress import SCALARS
 from clipapps.engine.resume import POINTER
+from clipapps.engine.seeding import BAD_SAMPLES
 
 PREVIOUS = "previous"
 CONFIG = "config.py"
 METRICS = "metrics.json"
-_OF_A_RUN = (CONFIG, METRICS, SCALARS, BEST, POINTER, "curves.png", "pictures", "train.log")
+_OF_A_RUN = (CONFIG, METRICS, SCALARS, BEST, POINTER, "curves.png", "pictures", "train.log", BAD_SAMPLES)
 
 
 def open_folder(folder: Path) -> None:

@@ -226,7 +226,7 @@ def test_signals_save_and_say_how_to_go_on(tmp_path, undisturbed, train_toy):
 
 
 def test_a_full_disk_while_saving_keeps_the_last_checkpoint(tmp_path, undisturbed, train_toy):
-    """After two good saves the file-size limit drops: exit code 3, and the run goes on from there once there is room."""
+    """After two good saves the file-size limit drops: exit code 3, and the run goes on once there is room."""
     script = f"""
 import resource, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent / "task")!r})

@@ -130,11 +130,25 @@ def test_an_epoch_based_loop(tmp_path, toy_config):
     assert sorted(file.name for file in tmp_path.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
 
 
-def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path, train_toy):
-    with pytest.raises(NonFiniteLossError, match="loss is nan at step 15"):
-        train_toy(tmp_path, "model.poison=15")
-    assert sorted(file.name for file in tmp_path.glob("*.pth")) == ["iter_10.pth"]
+def test_five_losses_in_a_row_that_are_not_finite_end_the_run(tmp_path, train_toy):
+    with pytest.raises(NonFiniteLossError, match="loss is not finite at step 16, the last of 5 such steps in a row"):
+        train_toy(tmp_path, "model.poison=(3, 4, 5, 6, 12, 13, 14, 15, 16)")
+    assert sorted(file.name for file in tmp_path.glob("*.pth")) == ["bad_batch.pth", "iter_10.pth"]
     assert not (tmp_path / "metrics.json").exists()
+    batch = checkpoint.load(tmp_path / "bad_batch.pth")
+    assert len(batch["inputs"]) == len(batch["sample_idx"]) == 4
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_sample_ends_the_run_with_its_name_or_is_skipped(tmp_path, toy_config, clipapps_cli, workers):
+    common = ["train", toy_config, "train_dataloader.dataset.bad=(3, 8)", f"train_dataloader.num_workers={workers}"]
+    result = clipapps_cli(*common, "--work-dir", tmp_path / "a")
+    assert result.code == 2
+    assert result.err.strip().endswith(".png cannot be decoded.")
+    result = clipapps_cli(*common, "--work-dir", tmp_path / "b", "train_dataloader.on_bad_sample=skip")
+    assert result.code == 0, result.err
+    assert "2 bad samples were skipped" in result.out
+    assert len((tmp_path / "b" / "bad_samples.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_anything_is_built(tmp_path, train_toy, monkeypatch):
@@ -210,7 +224,7 @@ def test_the_command_line(tmp_path, toy_config, clipapps_cli):
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (["train", "CONFIG", "model.widht=1"], 2, "Did you mean 'width'?"),
-    (["train", "CONFIG", "model.poison=3"], 5, "Lower the learning rate"),
+    (["train", "CONFIG", "model.poison=[3,4,5,6,7]"], 5, "Lower the learning rate"),
     (["train", "CONFIG", "--device", "nothing"], 2, "There is no device"),
     (["train", "CONFIG", "--resume", "none.pth"], 2, "none.pth"),
     (["test", "CONFIG", "none.pth"], 2, "There is no weights file none.pth"),

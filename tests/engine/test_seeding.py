@@ -7,15 +7,18 @@ import random
 import time
 
 import numpy as np
+import pytest
 import torch
 
 from clipapps.engine.seeding import (
     NumberedSampler,
     SeededDataset,
     capture_random_state,
+    noted_bad_samples,
     restore_random_state,
     seeded,
 )
+from clipapps.errors import BadSampleError
 
 
 class Noise:
@@ -63,6 +66,35 @@ def test_samples_depend_on_seed_and_number_alone():
     assert first[5 * 3 + 2] != other[5 * 3 + 2]
     assert first.label == "noise"
     assert len(pickle.loads(pickle.dumps(first))) == 5
+
+
+class Bad(Noise):
+    """Samples 1 and 3 cannot be read."""
+
+    def __getitem__(self, index: int) -> tuple[int, float, float, float]:
+        if index in (1, 3):
+            raise BadSampleError(f"{index}.png is damaged.")
+        return super().__getitem__(index)
+
+
+def test_bad_samples_are_raised_or_replaced_by_others_that_depend_on_the_draw_alone(tmp_path):
+    with pytest.raises(BadSampleError, match=r"1\.png"):
+        SeededDataset(Bad(), 7)[1]
+    file = tmp_path / "bad.jsonl"
+    replaced = [SeededDataset(Bad(), 7, file)[5 * number + 1] for number in range(20)]
+    assert replaced == [SeededDataset(Bad(), 7, file)[5 * number + 1] for number in range(20)]
+    assert {sample[0] for sample in replaced} == {0, 2, 4}
+    assert sorted(noted_bad_samples(file)) == [1, 3]
+    assert noted_bad_samples(file)[3] == "3.png is damaged."
+
+
+def test_too_many_bad_samples_end_it(tmp_path):
+    class AllBad(Noise):
+        def __getitem__(self, index: int):
+            raise BadSampleError(f"{index}.png is damaged.")
+
+    with pytest.raises(BadSampleError, match=r"4 of 5 samples are bad, and at most 3 are skipped"):
+        SeededDataset(AllBad(), 7, tmp_path / "bad.jsonl")[0]
 
 
 def test_draws_are_numbered_over_epochs_and_processes():

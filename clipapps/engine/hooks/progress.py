@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 
 from clipapps.registry import HOOKS
@@ -68,10 +69,12 @@ class ProgressLogger(Hook):
         self._sums["time"].append(now - self._last)
         self._last = now
         for name, value in (outputs or {}).items():
-            self._sums[name].append(float(value.detach() if hasattr(value, "detach") else value))
+            number = float(value.detach() if hasattr(value, "detach") else value)
+            if math.isfinite(number):  # a step that was skipped has its own line
+                self._sums[name].append(number)
         step = runner.iter + 1
         if step % self.interval == 0 or step == runner.max_iters:
-            record = self._record(runner, step)
+            record = averaged(self._record(runner, step))
             self._log(runner, record, step)
             self._sums.clear()
             self._print(runner, self._line(runner, record), keep=not self._is_live())
@@ -124,7 +127,7 @@ class ProgressLogger(Hook):
             record["epoch"] = runner.epoch + 1
         rates = {name: values[0] for name, values in runner.optim_wrapper.get_lr().items() if values}
         record.update({name: rate for name, rate in rates.items() if not name.startswith("base_")})
-        record.update({name: sum(values) / len(values) for name, values in self._sums.items()})
+        record.update({name: sum(values) / len(values) for name, values in self._sums.items() if values})
         done, spent = step - self._first, time.monotonic() - self._started - self._in_validation
         record["eta"] = spent / max(done, 1) * (runner.max_iters - step)
         if runner.device.type == "cuda":
@@ -132,9 +135,8 @@ class ProgressLogger(Hook):
         return record
 
     def _line(self, runner: Any, record: dict[str, Any]) -> str:
-        known = {"mode", "step", "epoch", "lr", "time", "data_time", "eta", "memory"}
         parts = [f"train {record['step']}/{runner.max_iters}", f"eta {_clock(record['eta'])}"]
-        parts += [f"{name} {record[name]:.4g}" for name in record if name not in known]
+        parts += [f"{name} {record[name]:.4g}" for name in record if "loss" in name]
         parts += [f"lr {record['lr']:.3g}"] if "lr" in record else []
         parts += [f"{record['time'] * 1000:.0f} ms/step (data {record['data_time'] * 1000:.0f})"]
         parts += [f"{record['memory']} MiB"] if "memory" in record else []
@@ -179,6 +181,16 @@ def keep_until(path: Path, step: int) -> None:
             if record.get("step", 0) <= step:
                 kept.append(line + "\n")
     path.write_text("".join(kept), encoding="utf-8")
+
+
+def averaged(record: dict[str, Any]) -> dict[str, Any]:
+    """The mean over all processes of every number that each of them measures for itself; all must call it."""
+    if get_world_size() == 1:
+        return record
+    names = sorted(name for name, value in record.items() if isinstance(value, float))
+    means = torch.tensor([record[name] for name in names], dtype=torch.float64)
+    all_reduce(means, op="mean")
+    return {**record, **dict(zip(names, means.tolist(), strict=True))}
 
 
 def _terminal_width() -> int:

@@ -8,16 +8,19 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from torch import nn
 
+from clipapps.errors import BadSampleError
+
 
 class ToyModel(BaseModel):
-    """Two-class perceptron; `poison` is the step at which its loss becomes NaN."""
+    """Two-class perceptron; its loss is NaN at the steps in `poison`, its gradient at those in `burst`."""
 
-    def __init__(self, width: int = 8, dropout: float = 0.1, poison: int = -1, label_smoothing: float = 0.0) -> None:
+    def __init__(self, width: int = 8, dropout: float = 0.1, poison: tuple = (), burst: tuple = (),
+                 norm: bool = True) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout),
-                                 nn.Linear(width, 2))
+        self.net = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width) if norm else nn.Identity(), nn.ReLU(),
+                                 nn.Dropout(dropout), nn.Linear(width, 2))
         self.poison = poison
-        self.label_smoothing = label_smoothing
+        self.burst = burst
         self.initialized = 0
         self.steps = 0
 
@@ -29,18 +32,21 @@ class ToyModel(BaseModel):
         label = torch.as_tensor(label)
         if mode == "loss":
             self.steps += 1
-            loss = nn.functional.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
-            return dict(loss=loss * float("nan") if self.steps == self.poison else loss)
+            if self.steps in self.burst:
+                logits.register_hook(lambda gradient: gradient * float("inf"))
+            loss = nn.functional.cross_entropy(logits, label)
+            return dict(loss=loss * float("nan") if self.steps in self.poison else loss)
         return [dict(pred=int(p), label=int(t), logits=row)
                 for p, t, row in zip(logits.argmax(1), label, logits, strict=True)]
 
 
 class ToyData(torch.utils.data.Dataset):
-    """`size` points; with `augment` every read adds noise from all three random generators."""
+    """`size` points; `augment` adds noise from all three random generators; samples in `bad` cannot be read."""
 
     metainfo = dict(classes=("negative", "positive"))
 
-    def __init__(self, size: int = 16, augment: bool = False) -> None:
+    def __init__(self, size: int = 16, augment: bool = False, bad: tuple = ()) -> None:
+        self.bad = bad
         self.size = size
         self.augment = augment
 
@@ -48,6 +54,8 @@ class ToyData(torch.utils.data.Dataset):
         return self.size
 
     def __getitem__(self, index: int) -> dict:
+        if index in self.bad:
+            raise BadSampleError(f"sample_{index}.png cannot be decoded.")
         x = torch.randn(4, generator=torch.Generator().manual_seed(index))
         label = int(x.sum() > 0)
         if self.augment:
