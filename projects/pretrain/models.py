@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather
 
 from clipapps.clip import CLIPBackbone, Features
 from clipapps.registry import MODELS
@@ -37,6 +39,17 @@ def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, logit_scale: Ten
     positive = (meaning[:, None] == meaning[None, :]).to(logits.dtype)
     target = positive / positive.sum(dim=1, keepdim=True)  # symmetric, so it serves both directions
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.t(), target)) / 2
+
+
+def gather_batch(tensor: Tensor) -> Tensor:
+    """(B, ...) of this process -> (W * B, ...) of all W processes, through which gradients flow back to each.
+
+    Every process then computes the loss of the whole batch, and the averaged gradients equal those of one process
+    that holds it alone. The identity without distributed training.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return tensor
+    return torch.cat(all_gather(tensor.contiguous()))
 
 
 @MODELS.register_module()
@@ -88,6 +101,7 @@ class ContrastivePretrainer(BaseModel):
         if mode == "tensor":
             return image_embeds, text_embeds
         scale = self.backbone.logit_scale()
+        image_embeds, text_embeds, meaning = map(gather_batch, (image_embeds, text_embeds, meaning))
         with torch.no_grad():
             best = (image_embeds @ text_embeds.t()).argmax(dim=1)
             hits = (meaning[best] == meaning).float().mean()
