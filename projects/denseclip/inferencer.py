@@ -18,6 +18,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from clipapps.clip import CLIPBackbone
+from clipapps.clip.tiny import builtin_weights
 from clipapps.engine import checkpoint
 from clipapps.engine.config import list_configs, load_config
 from clipapps.errors import UserError, WeightsError
@@ -170,7 +171,9 @@ class DenseCLIPInferencer(Inferencer):
 
 def find_unknown_words(class_names: Sequence[str]) -> list[str]:
     """Words that the tiny CLIP never saw, which it is said to the user in a warning."""
-    known = known_words()
+    file = builtin_weights(TINY_ARCH)
+    seen = checkpoint.read_metadata(file).get("seen_words", "").split() if file.is_file() else []
+    known = set(seen) or known_words()
     unknown = list(dict.fromkeys(word for name in class_names for word in split_words(name) if word not in known))
     if unknown:
         logging.getLogger("clipapps").warning(

@@ -30,10 +30,11 @@ model = dict(
     context_decoder=dict(type=ContextDecoder, width=64, heads=4, layers=3, dropout=0.1),
     tau=0.07,
     score_concat_index=3,
-    neck=dict(type=FPN, out_channels=64, num_outs=4),
+    neck=dict(type=FPN, out_channels=64, num_outs=4, init_cfg=None),
     decode_head=dict(
         type=FPNHead, in_channels=[64, 64, 64, 64], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=64,
-        dropout_ratio=0.1, norm_cfg=dict(type="BN"), loss_decode=dict(type=CrossEntropyLoss, loss_weight=1.0)),
+        dropout_ratio=0.1, norm_cfg=dict(type="BN"), init_cfg=None,
+        loss_decode=dict(type=CrossEntropyLoss, loss_weight=1.0)),
     identity_head=dict(type=IdentityHead, loss_decode=dict(type=CrossEntropyLoss, loss_weight=0.4)),
     test_cfg=dict(mode="whole"))
 

@@ -23,10 +23,11 @@ model = dict(
     backbone=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin", out_indices=(0, 1, 2, 3), size_policy="floor",
                   with_text=False, with_pool=False),
     class_names=_class_names,
-    neck=dict(type=FPN, out_channels=64, num_outs=4),
+    neck=dict(type=FPN, out_channels=64, num_outs=4, init_cfg=None),
     decode_head=dict(
         type=FPNHead, in_channels=[64, 64, 64, 64], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=64,
-        dropout_ratio=0.1, norm_cfg=dict(type="BN"), loss_decode=dict(type=CrossEntropyLoss, loss_weight=1.0)),
+        dropout_ratio=0.1, norm_cfg=dict(type="BN"), init_cfg=None,
+        loss_decode=dict(type=CrossEntropyLoss, loss_weight=1.0)),
     test_cfg=dict(mode="whole"))
 
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=200, val_interval=200)
