@@ -67,7 +67,7 @@ class _Checker:
     def check_top_level(self, cfg: Config) -> None:
         """Check the names at the top, what belongs together, and everything below."""
         allowed = _top_level_keys()
-        imported = getattr(cfg, "_imported_names", set())
+        imported: set[str] = getattr(cfg, "_imported_names", set())
         content = dict(dict.items(cfg._cfg_dict))
         for key, value in content.items():
             if key in imported or key.startswith("_") or isinstance(value, _imported_kinds()):

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.optim import OptimWrapper
 from torch import nn
 
 _LARGEST_BUFFER = 2**20  # numbers; running statistics are far below, tables that never change are above
@@ -22,7 +21,9 @@ class FiniteGuard:
     All processes skip together.
     """
 
+    optimizer: torch.optim.Optimizer
     was_skipped = False
+    _inner_count = 0
     _before: list[tuple[torch.Tensor, torch.Tensor]] = []  # noqa: RUF012  replaced, never changed
 
     @contextmanager
@@ -63,7 +64,7 @@ class FiniteGuard:
 
 
 @cache
-def guarded(kind: type[OptimWrapper]) -> type[OptimWrapper]:
+def guarded(kind: Any) -> Any:
     """The optimizer wrapper class with a `FiniteGuard` in front."""
     return type(kind.__name__, (FiniteGuard, kind), {"__module__": kind.__module__, "__doc__": kind.__doc__})
 

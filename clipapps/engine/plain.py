@@ -64,7 +64,8 @@ def _own_storage(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _plain_atom(value: Any, where: str) -> Any:
-    for kind in (bool, int, float, complex, str, bytes):
+    kinds: tuple[Any, ...] = (bool, int, float, complex, str, bytes)
+    for kind in kinds:
         if isinstance(value, kind):
             return kind(value)
     if value is None or isinstance(value, (torch.dtype, torch.Size)):

@@ -36,6 +36,7 @@ from clipapps.engine.training_state import (
     plain_parts,
     put_gradients,
     scheduler_states,
+    unwrapped,
 )
 from clipapps.engine.work_dir import CONFIG, METRICS, open_folder, set_aside
 from clipapps.errors import ConfigError, WeightsError
@@ -48,6 +49,10 @@ class Runner(MMEngineRunner):
 
     Extra top-level config key: `device` ("auto", "cpu", "cuda", "cuda:1").
     """
+
+    optim_wrapper: Any
+    param_schedulers: Any
+    _randomness_cfg: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.metrics: dict[str, float] = {}
@@ -114,9 +119,9 @@ class Runner(MMEngineRunner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """The config's optimizer wrapper, which skips steps that are not finite."""
         if isinstance(optim_wrapper, dict) and "optimizer" in optim_wrapper:
-            kind = optim_wrapper.get("type", OptimWrapper)
+            kind: Any = optim_wrapper.get("type", OptimWrapper)
             kind = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
-            if isinstance(kind, type) and not issubclass(kind, FiniteGuard):
+            if isinstance(kind, type) and issubclass(kind, OptimWrapper) and not issubclass(kind, FiniteGuard):
                 optim_wrapper = {**optim_wrapper, "type": guarded(kind)}
         return super().build_optim_wrapper(optim_wrapper)
 
@@ -143,7 +148,7 @@ class Runner(MMEngineRunner):
         """Read a checkpoint safely and put its weights into the model, all of them or an error."""
         content = checkpoints.load(filename)
         self.call_hook("after_load_checkpoint", checkpoint=content)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrapped(self.model)
         checkpoints.load_weights(model, filename, content=content)
         self._has_loaded = True
         self.logger.info("loaded %s", filename)
@@ -187,7 +192,7 @@ class Runner(MMEngineRunner):
             return
         content = {
             "meta": self._checkpoint_meta(meta, by_epoch),
-            "state_dict": (self.model.module if is_model_wrapper(self.model) else self.model).state_dict(),
+            "state_dict": unwrapped(self.model).state_dict(),
             KEY: random_states,
             "message_hub": plain_parts(self.message_hub.state_dict()),
         }

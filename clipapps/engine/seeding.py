@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ BAD_SAMPLES = "bad_samples.jsonl"
 def capture_random_state() -> dict[str, Any]:
     """The states of python's, numpy's and torch's generators (CPU and every CUDA device), as plain values."""
     version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    name, keys, position, has_gauss, cached = cast(tuple[str, np.ndarray, int, int, float], np.random.get_state())
     return {
         "python": [version, list(internal), gauss],
         "numpy": [name, keys.astype(np.int64).tolist(), int(position), int(has_gauss), float(cached)],
@@ -100,20 +100,20 @@ class SeededDataset:
             except BadSampleError as error:
                 if self.bad_samples is None:
                     raise
-                self._note(index, error)
+                self._note(index, error, self.bad_samples)
             attempt += 1
             index = int(np.random.SeedSequence((self.seed, number, attempt)).generate_state(1)[0]) % len(self.wrapped)
 
-    def _note(self, index: int, error: BadSampleError) -> None:
+    def _note(self, index: int, error: BadSampleError, file: Path) -> None:
         """List a bad sample once, and give up when there are too many; every worker appends to the one file."""
-        known = noted_bad_samples(self.bad_samples)
+        known = noted_bad_samples(file)
         if index in known:
             return
         allowed = max(3, len(self.wrapped) // 100)
         if len(known) >= allowed:
             raise BadSampleError(f"{len(known) + 1} of {len(self.wrapped)} samples are bad, and at most {allowed} are "
-                                 f"skipped. They are listed in {self.bad_samples}; the last one: {error}") from error
-        with open(self.bad_samples, "a", encoding="utf-8") as stream:
+                                 f"skipped. They are listed in {file}; the last one: {error}") from error
+        with open(file, "a", encoding="utf-8") as stream:
             stream.write(json.dumps({"index": index, "reason": str(error)}) + "\n")
 
     def __getattr__(self, name: str) -> Any:

@@ -128,7 +128,8 @@ def _use_of_kwargs(function: Callable[..., Any], rest: str) -> _KwargsUse:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, IndentationError):
         return _KwargsUse(is_forwarded=True, leaks=True)
-    use, accounted = _KwargsUse(), set()
+    use = _KwargsUse()
+    accounted: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             _note_call(node, rest, use, accounted)

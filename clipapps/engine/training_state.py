@@ -11,16 +11,22 @@ from clipapps.engine.plain import to_plain
 from clipapps.errors import WeightsError
 
 
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside a wrapper for several processes, or the model itself."""
+    inner = model.module if is_model_wrapper(model) else model
+    assert isinstance(inner, torch.nn.Module)
+    return inner
+
+
 def accumulated_gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Gradients that wait for the next update: of accumulation over several steps; none after an update."""
-    model = model.module if is_model_wrapper(model) else model
-    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return {name: parameter.grad for name, parameter in unwrapped(model).named_parameters()
+            if parameter.grad is not None}
 
 
 def put_gradients(model: torch.nn.Module, gradients: dict[str, torch.Tensor]) -> None:
     """Put gradients back that `accumulated_gradients` returned."""
-    model = model.module if is_model_wrapper(model) else model
-    for name, parameter in model.named_parameters():
+    for name, parameter in unwrapped(model).named_parameters():
         if name in gradients:
             parameter.grad = gradients[name].to(parameter)
 

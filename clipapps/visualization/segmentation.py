@@ -80,7 +80,7 @@ def names_and_colors(dataset_meta: dict[str, Any], masks: tuple[np.ndarray | Non
     if not names:
         highest = max((int(ids[ids != IGNORED].max(initial=0)) for ids in masks if ids is not None), default=0)
         names = [f"class {index}" for index in range(highest + 1)]
-    palette = [tuple(int(value) for value in color) for color in dataset_meta.get("palette") or ()]
+    palette = [(int(red), int(green), int(blue)) for red, green, blue in dataset_meta.get("palette") or ()]
     colors = palette if len(palette) == len(names) else distinct_colors(len(names))
     return names, colors
 

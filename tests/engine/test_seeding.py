@@ -122,7 +122,7 @@ def test_seeding_costs_less_than_a_fifth_of_a_millisecond():
 
 
 def _timed(dataset: SeededDataset) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for index in range(200):
         dataset[index]
-    return (time.perf_counter() - start) / 200
+    return (time.process_time() - start) / 200

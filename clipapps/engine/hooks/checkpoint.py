@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 
 from clipapps.engine import resume as resuming
-from clipapps.engine.checkpoint import save_weights
+from clipapps.engine.checkpoint import read_metadata, save_weights
 from clipapps.engine.config import name_of
+from clipapps.engine.training_state import unwrapped
 from clipapps.errors import ConfigError, did_you_mean
 from clipapps.registry import HOOKS
 
@@ -43,10 +45,12 @@ class CheckpointHook(Hook):
         self.max_keep = max_keep
         self.save_best = save_best
         self.rule = rule
+        self._best: tuple[str, float] | None = None
 
     def before_train(self, runner: Any) -> None:
-        """A fresh run starts without a best score, whatever an earlier run left in the folder."""
+        """Know the best score so far: a checkpoint is older than the validation at its step, the weights tell."""
         self.by_epoch = runner.max_epochs > 1 or "Epoch" in type(runner.train_loop).__name__
+        self._best = best_so_far(Path(runner.work_dir) / BEST, runner.iter)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save in a step-based loop."""
@@ -65,14 +69,13 @@ class CheckpointHook(Hook):
         if self.save_best is None or not metrics or runner.train_loop is None:
             return
         name = self._deciding(metrics)
-        score, step = float(metrics[name]), runner.iter
-        best = runner.message_hub.runtime_info.get("best_score")
-        if best is not None and not self._is_better(name, score, best):
+        score = float(metrics[name])
+        if self._best is not None and self._best[0] == name and not self._is_better(name, score, self._best[1]):
             return
-        runner.message_hub.update_info("best_score", score)
+        self._best = name, score
         if runner.rank == 0:
-            save_weights(unwrapped(runner.model).state_dict(), Path(runner.work_dir) / BEST, {
-                "config": name_of(runner.cfg), "step": step, "metric": name, "score": score,
+            save_weights(saved_weights(runner), Path(runner.work_dir) / BEST, {
+                "config": name_of(runner.cfg), "step": runner.iter, "metric": name, "score": score,
                 "classes": list((runner.visualizer.dataset_meta or {}).get("classes") or [])})
 
     def _save(self, runner: Any, name: str) -> None:
@@ -102,8 +105,16 @@ class CheckpointHook(Hook):
         return score < best if less else score > best
 
 
-def unwrapped(model: Any) -> Any:
-    """The model inside a distributed wrapper, or the model itself."""
-    from mmengine.model import is_model_wrapper
+def best_so_far(file: Path, step: int) -> tuple[str, float] | None:
+    """Metric and score of the best weights on disk, if they are not younger than `step`, where training goes on."""
+    if step == 0 or not file.is_file():
+        return None
+    facts = {key: json.loads(value) for key, value in read_metadata(file).items() if key in ("step", "score")}
+    return (read_metadata(file)["metric"], facts["score"]) if facts["step"] <= step else None
 
-    return model.module if is_model_wrapper(model) else model
+
+def saved_weights(runner: Any) -> dict[str, Any]:
+    """The weights as a checkpoint would hold them: hooks may put others in place, as the averaging one does."""
+    content = {"state_dict": unwrapped(runner.model).state_dict()}
+    runner.call_hook("before_save_checkpoint", checkpoint=content)
+    return content["state_dict"]
