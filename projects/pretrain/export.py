@@ -1,6 +1,6 @@
 """From a training checkpoint to the small file that ships: fp16, and only the token rows that training touched.
 
-    python -m clipapps.projects.pretrain.export work_dirs/clip_rn_tiny_toyworld/last.pth tiny-rn.safetensors
+    python -m clipapps.projects.pretrain.export work_dirs/clip_rn_tiny_toyworld_refine/iter_500.pth tiny-rn.safetensors
 """
 
 from __future__ import annotations
