@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import nn
 
+_GUARDED: dict[type, type] = {}
 _LARGEST_BUFFER = 2**20  # numbers; running statistics are far below, tables that never change are above
 
 
@@ -63,10 +63,12 @@ class FiniteGuard:
                 buffer.copy_(before)
 
 
-@cache
-def guarded(kind: Any) -> Any:
-    """The optimizer wrapper class with a `FiniteGuard` in front."""
-    return type(kind.__name__, (FiniteGuard, kind), {"__module__": kind.__module__, "__doc__": kind.__doc__})
+def guarded(kind: type) -> type:
+    """The optimizer wrapper class with a `FiniteGuard` in front; one class for each."""
+    if kind not in _GUARDED:
+        _GUARDED[kind] = type(kind.__name__, (FiniteGuard, kind),
+                              {"__module__": kind.__module__, "__doc__": kind.__doc__})
+    return _GUARDED[kind]
 
 
 def _are_finite(gradients: list[torch.Tensor]) -> bool:

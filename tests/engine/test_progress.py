@@ -32,7 +32,7 @@ def test_plain_lines_elsewhere(tmp_path, toy_config, monkeypatch):
     text = run(toy_config, tmp_path, io.StringIO(), monkeypatch)
     lines = [line for line in text.splitlines() if line]
     assert [line.split()[0] for line in lines] == ["train", "train", "val", "train", "train", "val"]
-    assert re.match(r"train 10/40  eta \d:\d\d  loss 0\.\d+  lr 0\.0079  \d+ ms/step \(data \d+\)$", lines[0])
+    assert re.match(r"train 10/40  eta \d:\d\d  loss 0\.\d+  lr 0\.0079  \d+ ms/step \(data \d+\)  \d+ MiB$", lines[0])
     assert re.match(r"val   step 20  accuracy 0\.\d+$", lines[2])  # single classes stay in the files
     assert "\r" not in text
     assert "\x1b" not in text
@@ -55,7 +55,7 @@ def test_each_json_line_is_one_logging_step(tmp_path, toy_config, monkeypatch):
     assert [(record["mode"], record["step"]) for record in records] == [
         ("train", 7), ("train", 14), ("val", 20), ("train", 21), ("train", 28), ("train", 35), ("train", 40),
         ("val", 40)]
-    assert {"loss", "lr", "time", "data_time", "eta"} <= records[0].keys()
+    assert {"loss", "lr", "time", "data_time", "eta", "memory"} <= records[0].keys()
     assert records[-2]["eta"] == 0
     assert set(records[-1]) == {"mode", "step", "accuracy", "per/class"}
 

@@ -264,3 +264,12 @@ def test_signals_are_left_as_they_were(tmp_path, train_toy):
     train_toy(tmp_path, "train_cfg.max_iters=2")
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert os.getpid() > 0
+
+
+def test_a_checkpoint_of_release_0_1_0_resumes(tmp_path, train_toy):
+    """The file was written by that release; whoever changes the format keeps reading it."""
+    train_toy(tmp_path, "train_dataloader.dataset.augment=True",
+              resume=Path(__file__).parent / "files" / "iter_20_of_0.1.0.pth")
+    resumed = checkpoint.load(tmp_path / "iter_40.pth")
+    assert resumed["meta"]["iter"] == 40
+    assert resumed["state_dict"]["net.0.weight"].isfinite().all()

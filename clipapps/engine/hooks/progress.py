@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import resource
+import shutil
 import sys
 import time
 from collections import defaultdict
@@ -130,8 +132,7 @@ class ProgressLogger(Hook):
         record.update({name: sum(values) / len(values) for name, values in self._sums.items() if values})
         done, spent = step - self._first, time.monotonic() - self._started - self._in_validation
         record["eta"] = spent / max(done, 1) * (runner.max_iters - step)
-        if runner.device.type == "cuda":
-            record["memory"] = round(torch.cuda.max_memory_allocated(runner.device) / 2**20)
+        record["memory"] = memory_mib(runner.device)
         return record
 
     def _line(self, runner: Any, record: dict[str, Any]) -> str:
@@ -139,7 +140,7 @@ class ProgressLogger(Hook):
         parts += [f"{name} {record[name]:.4g}" for name in record if "loss" in name]
         parts += [f"lr {record['lr']:.3g}"] if "lr" in record else []
         parts += [f"{record['time'] * 1000:.0f} ms/step (data {record['data_time'] * 1000:.0f})"]
-        parts += [f"{record['memory']} MiB"] if "memory" in record else []
+        parts += [f"{record['memory']} MiB"]
         return "  ".join(parts)
 
     def _log(self, runner: Any, record: dict[str, Any], step: int) -> None:
@@ -183,6 +184,13 @@ def keep_until(path: Path, step: int) -> None:
     path.write_text("".join(kept), encoding="utf-8")
 
 
+def memory_mib(device: torch.device) -> int:
+    """Peak memory of the GPU's tensors, or on a CPU the peak of the process, in MiB."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+
+
 def averaged(record: dict[str, Any]) -> dict[str, Any]:
     """The mean over all processes of every number that each of them measures for itself; all must call it."""
     if get_world_size() == 1:
@@ -194,8 +202,6 @@ def averaged(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _terminal_width() -> int:
-    import shutil
-
     return shutil.get_terminal_size().columns
 
 
