@@ -8,6 +8,7 @@ never runs the code inside. Everything else is refused.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import re
@@ -38,8 +39,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         WeightsError: the file is missing, damaged, of a kind that is refused, or asks for code.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"There is no weights file {path}.")
+    _require_file(path)
     if path.suffix == ".safetensors":
         return load_safetensors(path)[0]
     if path.suffix in TORCH_SUFFIXES:
@@ -49,13 +49,19 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; raises WeightsError when it is damaged or oversized."""
+    """Tensors and metadata of a safetensors file; raises WeightsError when it is missing, damaged, or oversized."""
+    _require_file(path)
     _measure_safetensors(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); download or export it again.") from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"There is no weights file {path}.")
 
 
 def _measure_safetensors(path: Path) -> None:
@@ -69,25 +75,28 @@ def _measure_safetensors(path: Path) -> None:
                                "bytes); download or export it again.")
         if length > MAX_HEADER_BYTES:
             raise WeightsError(f"{path} has a header of {length} bytes; more than {MAX_HEADER_BYTES} is refused.")
+        header = file.read(length)
         try:
-            entries = json.loads(file.read(length))
+            # Counted as text first: building a million dicts to count them would take seconds.
+            entries = json.loads(header) if header.count(b'"data_offsets"') <= MAX_TENSORS else None
         except (ValueError, RecursionError) as error:
             raise WeightsError(f"{path} is not a whole safetensors file (its header is not JSON).") from error
     if not isinstance(entries, dict) or len(entries) > MAX_TENSORS:
         raise WeightsError(f"{path} does not list between 0 and {MAX_TENSORS} tensors; it is refused.")
 
 
-def _refuse_bomb(path: Path) -> None:
-    """torch stores members uncompressed; a compressed one may unpack to any size."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise WeightsError(f"{path} is refused: it is a compressed archive, which torch.save never writes.")
+def _refuse_bomb(path: Path, archive: zipfile.ZipFile, prefix: str = "") -> None:
+    """torch stores tensors uncompressed; a compressed member below `prefix` may unpack to any size."""
+    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()
+           if member.filename.startswith(prefix)):
+        raise WeightsError(f"{path} is refused: its tensors are compressed, which torch never writes.")
 
 
 def _load_torch(path: Path) -> dict[str, Any]:
     try:
-        _refuse_bomb(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                _refuse_bomb(path, archive)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from error
@@ -112,7 +121,7 @@ def _is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # the last: a format version of its own
         return False
 
 
@@ -132,7 +141,9 @@ _STORAGE_DTYPES = {
 
 
 def _rebuild_tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset).clone()
+    if math.prod(size) > storage.numel():
+        raise ValueError("a tensor larger than what is stored of it")
+    return torch.as_strided(storage, tuple(size), tuple(stride), offset)
 
 
 class _TensorUnpickler(pickle.Unpickler):
@@ -141,6 +152,7 @@ class _TensorUnpickler(pickle.Unpickler):
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(archive.open(f"{root}/data.pkl"))
         self._archive, self._root = archive, root
+        self._storages: dict[str, Tensor] = {}  # read once, however often the file names them
 
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("__torch__"):
@@ -157,34 +169,45 @@ class _TensorUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Tensor:
-        _, dtype, key, _, count = pid
+        _, dtype, key, *_ = pid
         if not re.fullmatch(r"\w+", str(key)):
             raise pickle.UnpicklingError(f"storage name {key!r}")
-        data = bytearray(self._archive.read(f"{self._root}/data/{key}"))
-        return torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
+        if key not in self._storages:
+            data = bytearray(self._archive.read(f"{self._root}/data/{key}"))
+            self._storages[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        return self._storages[key]
 
 
 def _load_torchscript(path: Path) -> dict[str, Any]:
-    tensors: dict[str, Any] = {}
-
-    def collect(node: Any, prefix: str) -> None:
-        for name, value in vars(node).items():
-            if isinstance(value, Tensor):
-                tensors[prefix + name] = value
-            elif isinstance(value, _ScriptModule):
-                collect(value, f"{prefix}{name}.")
-
     try:
         with zipfile.ZipFile(path) as archive:
             root = next(name for name in archive.namelist() if name.endswith("/constants.pkl")).rsplit("/", 1)[0]
-            content = _TensorUnpickler(archive, root).load()
+            _refuse_bomb(path, archive, f"{root}/data")
+            tensors = _tensors_below(_TensorUnpickler(archive, root).load())
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from error
+    except WeightsError:
+        raise
     except Exception as error:
         raise WeightsError(f"{path} is a damaged TorchScript archive ({type(error).__name__}); download it "
                            "again.") from error
-    if isinstance(content, _ScriptModule):
-        collect(content, "")
     if not tensors:
         raise WeightsError(f"{path} is a TorchScript archive without tensors.")
+    return tensors
+
+
+def _tensors_below(content: Any) -> dict[str, Tensor]:
+    """Tensors of a script module by dotted name; a module that occurs again, as in a cycle, is not entered again."""
+    tensors: dict[str, Tensor] = {}
+    waiting, seen = [("", content)], set()
+    while waiting:
+        prefix, node = waiting.pop()
+        if not isinstance(node, _ScriptModule) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        for name, value in vars(node).items():
+            if isinstance(value, Tensor):
+                tensors[prefix + name] = value
+            else:
+                waiting.append((f"{prefix}{name}.", value))
     return tensors
