@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clipapps.data.images import IMAGE_SUFFIXES, read_image, write_image
+from clipapps.data.images import IMAGE_SUFFIXES, png_bytes, read_image
+from clipapps.engine.atomic import atomic_file, write_json
 from clipapps.errors import DataError, UserError
 from clipapps.project import get_project
 
@@ -29,10 +31,12 @@ class Result(ABC):
     Args:
         name: stem of the input's file name; results are saved under it.
         image: the input, (H, W, 3) uint8 RGB.
+        source: the input's file, if it was one.
     """
 
     name: str
     image: Image
+    source: Path | None = field(default=None, init=False)
 
     @abstractmethod
     def plot(self) -> Image:
@@ -43,12 +47,20 @@ class Result(ABC):
         """The result as plain values that JSON can hold; arrays that are files of their own are left out."""
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `<name>.png` (the picture) and `<name>.json` into a folder, which is made; returns the paths."""
+        """Write `<name>.png` (the picture) and `<name>.json` into a folder, which is made; returns the paths.
+
+        In the input's own folder the name becomes `<name>_result`, so that no input is ever replaced.
+
+        Raises:
+            DiskError: the folder cannot be written; no half-written file is left.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if self.source is not None and folder.resolve() == self.source.resolve().parent:
+            self.name, self.source = f"{self.name}_result", None
         picture, facts = folder / f"{self.name}.png", folder / f"{self.name}.json"
-        write_image(picture, self.plot())
-        facts.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        with atomic_file(picture) as stream:
+            stream.write(png_bytes(self.plot()))
+        write_json(facts, self.to_dict())
         return [picture, facts]
 
 
@@ -79,9 +91,11 @@ class Inferencer(ABC):
         Args:
             inputs: a path, a folder, an array (H, W, 3) uint8 RGB, a PIL image, or a sequence of these.
         """
-        for name, image in iterate_images(inputs):
-            with torch.inference_mode():
-                yield self.predict(image, name)
+        for name, image, source in iterate_images(inputs):
+            with torch.inference_mode():  # not around the yield: the caller's own code runs there
+                result = self.predict(image, name)
+            result.source = source
+            yield result
 
     def __call__(self, inputs: Any) -> Results:
         """All results at once, see `stream`."""
@@ -141,17 +155,30 @@ def list_image_files(path: str | os.PathLike[str]) -> list[Path]:
     return [path]
 
 
-def iterate_images(inputs: Any) -> Iterator[tuple[str, Image]]:
-    """Names and RGB images of every kind of input that `Inferencer.stream` takes."""
-    if isinstance(inputs, str | os.PathLike):
-        for file in list_image_files(inputs):
-            yield file.stem, read_image(file)
-    elif isinstance(inputs, Sequence):
-        for index, item in enumerate(inputs):
-            for name, image in iterate_images(item):
-                yield (name if isinstance(item, str | os.PathLike) else f"image{index}"), image
-    else:
-        yield "image0", _as_image(inputs)
+def unique_names(files: Sequence[Path]) -> list[str]:
+    """A name for the results of each file: its stem; where several share it, the suffix and a number tell them apart.
+
+    >>> unique_names([Path("a.jpg"), Path("a.png"), Path("b.png"), Path("other/b.png")])
+    ['a_jpg', 'a_png', 'b_png', 'b_png_2']
+    """
+    stems, names = Counter(file.stem for file in files), []
+    for file in files:
+        base = file.stem if stems[file.stem] == 1 else file.name.replace(".", "_")
+        numbered = (f"{base}_{number}" for number in count(2))
+        names.append(base if base not in names else next(name for name in numbered if name not in names))
+    return names
+
+
+def iterate_images(inputs: Any) -> Iterator[tuple[str, Image, Path | None]]:
+    """Name, RGB image, and file (None for an array) of every kind of input that `Inferencer.stream` takes."""
+    items = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
+    files = [list_image_files(item) if isinstance(item, str | os.PathLike) else [] for item in items]
+    names = iter(unique_names([file for of_item in files for file in of_item]))
+    for index, (item, of_item) in enumerate(zip(items, files, strict=True)):
+        if not isinstance(item, str | os.PathLike):
+            yield f"image{index}", _as_image(item), None
+        for file in of_item:
+            yield next(names), read_image(file), file
 
 
 def _as_image(value: Any) -> Image:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PILImage
 
 import clipapps
@@ -130,3 +131,32 @@ def test_predict_refuses_an_empty_class_list(folder: Path, capsys: pytest.Captur
 
 def test_load_is_a_public_name() -> None:
     assert clipapps.load is inference.load
+
+
+def test_results_never_replace_an_input(folder: Path) -> None:
+    before = (folder / "white.png").read_bytes()
+    assert main(["predict", "photometer", str(folder / "white.png"), "--out", str(folder)]) == 0
+    paths = inference.load("photometer")(folder / "white.png").save(folder)
+    assert [path.name for path in paths] == ["white_result.png", "white_result.json"]
+    assert (folder / "white.png").read_bytes() == before and paths[0].is_file()
+
+
+def test_files_that_share_a_stem_get_results_of_their_own(folder: Path, tmp_path: Path) -> None:
+    write_image(folder / "black.jpg", np.full((4, 6, 3), 100, np.uint8))
+    out = tmp_path / "out"
+    assert main(["predict", "photometer", str(folder), "--out", str(out)]) == 0
+    means = {path.stem: json.loads(path.read_text())["mean"] for path in out.glob("*.json")}
+    assert means.keys() == {"black_jpg", "black_png", "white"}
+    assert means["black_png"] == 0 and means["black_jpg"] == pytest.approx(100, abs=2)
+    assert [result.name for result in inference.load("photometer")(folder)] == ["black_jpg", "black_png", "white"]
+
+
+def test_a_caller_between_two_results_is_not_in_inference_mode(folder: Path) -> None:
+    for _ in inference.load("photometer").stream(folder):
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "taken").write_text("a file, not a folder")
+    assert main(["predict", "photometer", str(folder), "--out", str(folder / "taken" / "out")]) in (2, 3)
+    assert "taken" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict every input; a file that cannot be read is reported at the end and the others are done."""
     from clipapps.errors import BadSampleError, UserError
-    from clipapps.inference import list_image_files, load
+    from clipapps.inference import list_image_files, load, unique_names
 
     files = [file for path in args.inputs for file in list_image_files(path)]
     options = {}
@@ -35,9 +35,10 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("--classes names no class; write for example --classes \"sky, road, tree\".")
     inferencer = load(args.project, args.weights, device=args.device, **options)
     failures = []
-    for file in files:
+    for name, file in zip(unique_names(files), files, strict=True):
         try:
             for result in inferencer.stream(file):
+                result.name = name
                 print(*result.save(args.out), sep="  ")
         except BadSampleError as error:
             failures.append(str(error))
