@@ -21,6 +21,7 @@ from clipapps.engine import checkpoint as checkpoints
 from clipapps.engine import hooks as engine_hooks
 from clipapps.engine import resume as resuming
 from clipapps.engine.atomic import write_json, write_text
+from clipapps.engine.building import built_from
 from clipapps.engine.config import name_of, read_config
 from clipapps.engine.finite_guard import FiniteGuard, guarded
 from clipapps.engine.hooks.random_state import KEY, gathered_random_states
@@ -73,8 +74,27 @@ class Runner(MMEngineRunner):
         """A loader whose samples depend on the seed and the draw's number alone."""
         if not isinstance(dataloader, dict):
             return dataloader
-        return build_dataloader(dataloader, seed=DEFAULT_SEED if seed is None else seed, diff_rank_seed=diff_rank_seed,
-                                bad_samples=Path(self.work_dir) / BAD_SAMPLES)
+        key = next((key for key in ("train_dataloader", "val_dataloader", "test_dataloader")
+                    if getattr(self, f"_{key}") is dataloader), "dataloader")
+        with built_from(key):
+            return build_dataloader(dataloader, seed=DEFAULT_SEED if seed is None else seed,
+                                    diff_rank_seed=diff_rank_seed, bad_samples=Path(self.work_dir) / BAD_SAMPLES)
+
+    def build_model(self, model: Any) -> torch.nn.Module:
+        """The config's model."""
+        with built_from("model"):
+            built: torch.nn.Module = super().build_model(model)
+            return built
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """The config's schedules."""
+        with built_from("param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Register one of the config's hooks."""
+        with built_from("hooks"):
+            super().register_hook(hook, priority)
 
     @property
     def _log_dir(self) -> str:
@@ -123,7 +143,8 @@ class Runner(MMEngineRunner):
             kind = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
             if isinstance(kind, type) and issubclass(kind, OptimWrapper) and not issubclass(kind, FiniteGuard):
                 optim_wrapper = {**optim_wrapper, "type": guarded(kind)}
-        return super().build_optim_wrapper(optim_wrapper)
+        with built_from("optim_wrapper"):
+            return super().build_optim_wrapper(optim_wrapper)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Move the model to the device that the config asks for, and wrap it for several processes (CPU ones too)."""

@@ -35,10 +35,14 @@ def set_aside(folder: Path) -> Path | None:
     """Move an earlier run's files into `previous/`, which replaces the run before it; None when there was none.
 
     A fresh run in a used folder would otherwise mix its curves with old ones, and a later --resume could pick up a
-    checkpoint of the wrong run.
+    checkpoint of the wrong run. A run that came to no result (a wrong value stopped it) is deleted instead: it must
+    not push a good one out of `previous/`.
     """
-    files = [folder / name for name in _OF_A_RUN if (folder / name).exists()] + sorted(folder.glob("*_[0-9]*.pth"))
-    if not files:
+    checkpoints = sorted(folder.glob("*_[0-9]*.pth"))
+    files = [folder / name for name in _OF_A_RUN if (folder / name).exists()] + checkpoints
+    if not checkpoints and not (folder / BEST).exists() and not (folder / METRICS).exists():
+        for file in files:
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
         return None
     target = folder / PREVIOUS
     shutil.rmtree(target, ignore_errors=True)

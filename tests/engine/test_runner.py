@@ -92,6 +92,14 @@ def test_a_second_run_sets_the_first_aside(tmp_path, train_toy):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_starts_that_fail_do_not_cost_the_last_good_run(tmp_path, train_toy):
+    first = train_toy(tmp_path, seed=1)
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            train_toy(tmp_path, "train_dataloader.batch_size=0")
+    assert json.loads((tmp_path / "previous" / "metrics.json").read_text()) == first
+
+
 def test_starting_from_weights(tmp_path, train_toy):
     train_toy(tmp_path / "a")
     train_toy(tmp_path / "b", f"load_from={tmp_path / 'a' / 'best.safetensors'}", "train_cfg.max_iters=1",

@@ -40,6 +40,14 @@ class ToyModel(BaseModel):
                 for p, t, row in zip(logits.argmax(1), label, logits, strict=True)]
 
 
+class Strict:
+    """Refuses odd sizes without a word."""
+
+    def __init__(self, size: int) -> None:
+        assert size % 2 == 0
+        self.ratio = 1 / size
+
+
 class ToyData(torch.utils.data.Dataset):
     """`size` points; `augment` adds noise from all three random generators; samples in `bad` cannot be read."""
 
