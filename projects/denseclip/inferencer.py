@@ -20,6 +20,7 @@ from torch import Tensor
 from clipapps.clip import CLIPBackbone
 from clipapps.clip.tiny import builtin_weights
 from clipapps.engine import checkpoint
+from clipapps.engine.atomic import atomic_file
 from clipapps.engine.config import list_configs, load_config
 from clipapps.errors import UserError, WeightsError
 from clipapps.inference import Image, Inferencer, Result
@@ -77,13 +78,11 @@ class SegmentationResult(Result):
         """Write the picture, its facts, and `<name>_mask.png`: class indices, shown in the legend's colors."""
         paths = super().save(folder)
         path = Path(folder) / f"{self.name}_mask.png"
-        if self.mask.dtype == np.uint8:
-            picture = PILImage.fromarray(self.mask).convert("P")
-            picture.putdata(self.mask.ravel())
+        picture = PILImage.fromarray(self.mask)
+        if self.mask.dtype == np.uint8:  # a palette shows indices in color; PNG has none for 16 bits
             picture.putpalette([value for color in self.palette for value in color])
-        else:
-            picture = PILImage.fromarray(self.mask)
-        picture.save(path)
+        with atomic_file(path) as stream:
+            picture.save(stream, format="PNG")
         return [*paths, path]
 
 
@@ -166,7 +165,8 @@ class DenseCLIPInferencer(Inferencer):
         if isinstance(self.segmentor, DenseCLIPSegmentor):
             return self.segmentor.score_names(images, self.class_names) / self.segmentor.tau
         text = self.clip.encode_classes(self.class_names, TEMPLATES)
-        return pixel_text_scores(self.clip(images).dense, text[None]) * self.clip.logit_scale()
+        dense = self.clip(images, dense="value").dense  # keeps the place of things better where nothing is trained
+        return pixel_text_scores(dense, text[None]) * self.clip.logit_scale()
 
 
 def find_unknown_words(class_names: Sequence[str]) -> list[str]:
