@@ -46,6 +46,9 @@ def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = F
         content.update(sampler=sampler, batch_sampler=NumberedSampler(batch_sampler, len(dataset), rank, world_size))
     else:
         content["sampler"] = NumberedSampler(sampler, len(dataset), rank, world_size)
+    if not content.get("num_workers"):
+        for option in ("persistent_workers", "prefetch_factor"):  # torch refuses them without workers
+            content.pop(option, None)
     content["generator"] = torch.Generator().manual_seed(seed)
     return Runner.build_dataloader(content, seed=seed, diff_rank_seed=diff_rank_seed)
 

@@ -25,6 +25,11 @@ def test_the_innermost_class_and_its_complaint(size, words):
     assert words in str(caught.value)
 
 
+def test_options_of_workers_are_dropped_without_workers(tmp_path, train_toy):
+    assert train_toy(tmp_path, "train_dataloader.persistent_workers=True", "train_dataloader.prefetch_factor=2",
+                     "train_cfg.max_iters=1")["iterations"] == 1
+
+
 def test_errors_with_a_message_of_their_own_pass():
     with pytest.raises(DataError, match="mine"), built_from("train_dataloader"):
         raise DataError("mine")
