@@ -155,12 +155,11 @@ class CLIPBackbone(nn.Module):
     def native_size(self) -> tuple[int, int]:
         """Input size (H, W) in pixels that the kept positional grid was made for."""
         key = self._image_tower.position_key
-        if key is None:
+        if key is None or not self._has(key):
             size = self._arch.config["vision_cfg"].get("image_size", 224)
             return (size, size) if isinstance(size, int) else tuple(size)
-        side = self._grid_side(self.model.visual.get_parameter(key)) if self._has(key) else None
-        side = side or self._arch.config["vision_cfg"]["image_size"] // self.stride
-        return side * self.stride, side * self.stride
+        side = self._grid_side(self.model.visual.get_parameter(key)) * self.stride
+        return side, side
 
     @property
     def context_length(self) -> int:
@@ -187,7 +186,9 @@ class CLIPBackbone(nn.Module):
     # ---- images -----------------------------------------------------------------------------------------------
 
     def normalize(self, images: Tensor) -> Tensor:
-        """RGB images (B, 3, H, W) in 0..1 -> what `forward` takes."""
+        """RGB images (B, 3, H, W) in 0..1 -> what `forward` takes; raises UserError for integers, which are 0..255."""
+        if not images.is_floating_point():
+            raise UserError(f"`normalize` takes floating-point images in 0..1, not {images.dtype}; divide by 255.")
         mean = images.new_tensor(self.image_mean).view(-1, 1, 1)
         std = images.new_tensor(self.image_std).view(-1, 1, 1)
         return (images - mean) / std
@@ -263,6 +264,8 @@ class CLIPBackbone(nn.Module):
 
         Without gradients the last result is remembered until names, templates, or text weights change.
         """
+        if not names or not templates:
+            raise UserError("Class embeddings need at least one name and one template.")
         self.init_weights()
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.text_parameters()):
             return self._embed_classes(names, templates)
@@ -321,6 +324,9 @@ class CLIPBackbone(nn.Module):
             raise UserError(f"`input_resolution={resolution}` needs a square size and an image tower with learned "
                             "positions.")
         side = sides.pop() // self.stride
+        if side < 1:
+            raise UserError(f"`input_resolution={resolution}` is smaller than the stride of this image tower, "
+                            f"{self.stride}.")
         owner, _, name = key.rpartition(".")
         old = self.model.visual.get_parameter(key)
         rows = self._prefix_rows() + side * side

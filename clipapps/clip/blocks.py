@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from clipapps.errors import UserError
+
 Attention = Callable[[Tensor], Tensor]
 
 
@@ -135,6 +137,7 @@ def value_path(block: Any, tokens: Tensor) -> Tensor:
         values = nn.functional.linear(normed, attn.qkv.weight[2 * width:], None if bias is None else bias[2 * width:])
         values = attn.proj(values)
     else:
-        raise TypeError(f"The value path of {type(attn).__name__} is not known.")
+        raise UserError(f"The value path of {type(attn).__module__}.{type(attn).__name__} is not known; use "
+                        "dense=\"projected\".")
     tokens = tokens + parts.scale1(values)
     return tokens + parts.scale2(parts.mlp(parts.norm2(tokens)))

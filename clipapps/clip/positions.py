@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipapps.errors import UserError
+
 MODES = ("resize", "crop")
 INTERPOLATIONS = ("bilinear", "bicubic")
 
@@ -16,7 +18,8 @@ def grid_side(num_positions: int, num_prefix: int) -> int:
     """Side of the square grid stored in a table of `num_positions` rows, `num_prefix` of them for prefix tokens."""
     side = math.isqrt(num_positions - num_prefix)
     if side * side != num_positions - num_prefix:
-        raise ValueError(f"{num_positions} positions with {num_prefix} prefix rows do not form a square grid.")
+        raise UserError(f"{num_positions} positions with {num_prefix} prefix rows do not form a square grid; image "
+                        "towers whose native size is not square are not supported.")
     return side
 
 

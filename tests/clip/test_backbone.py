@@ -160,6 +160,31 @@ def test_normalize_uses_the_tags_statistics(build: Build) -> None:
     assert CLIPBackbone("ViT-B-16-SigLIP", with_text=False).image_mean == (0.5, 0.5, 0.5)
 
 
+def test_normalize_refuses_bytes(vit: CLIPBackbone) -> None:
+    with pytest.raises(UserError, match=r"floating-point images in 0\.\.1, not torch.uint8"):
+        vit.normalize(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+
+
+def test_native_size_of_a_config_without_one_is_open_clips_default(families: dict) -> None:
+    config = {**families["resnet"], "vision_cfg": dict(families["resnet"]["vision_cfg"])}
+    del config["vision_cfg"]["image_size"]
+    for with_pool in (True, False):
+        assert CLIPBackbone(config, with_pool=with_pool, with_text=False).native_size == (224, 224)
+
+
+def test_what_cannot_be_walked_is_explained(families: dict) -> None:
+    vision = families["vit_token"]["vision_cfg"]
+    wide = CLIPBackbone({**families["vit_token"], "vision_cfg": {**vision, "image_size": (32, 64)}}, with_text=False)
+    with pytest.raises(UserError, match="native size is not square"):
+        wide(torch.zeros(1, 3, 32, 64))
+    custom = CLIPBackbone({**families["vit_token"], "vision_cfg": {**vision, "block_type": "custom", "qk_norm": True}},
+                          with_text=False)
+    with pytest.raises(UserError, match="value path of .* is not known"):
+        custom(torch.zeros(1, 3, *custom.native_size), dense="value")
+    with pytest.raises(UserError, match="smaller than the stride"):
+        CLIPBackbone(families["resnet"], input_resolution=16)
+
+
 def test_registry_builds_from_a_plain_dict() -> None:
     backbone = MODELS.build({"type": "CLIPBackbone", "arch": "tiny-rn", "out_indices": (3,), "trainable": "none"})
     assert isinstance(backbone, CLIPBackbone) and backbone.out_channels == [768]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from clipapps.clip import DenseAttentionPool, resize_positions
 from clipapps.clip.attention_pool import value_pool
+from clipapps.errors import UserError
 
 
 def test_the_native_grid_is_returned_untouched() -> None:
@@ -32,7 +33,7 @@ def test_crop_takes_the_top_left_corner_and_resizes_when_too_small() -> None:
 
 
 def test_a_table_that_is_no_square_is_refused() -> None:
-    with pytest.raises(ValueError, match="do not form a square grid"):
+    with pytest.raises(UserError, match="do not form a square grid"):
         resize_positions(torch.zeros(7, 2), (2, 2))
 
 

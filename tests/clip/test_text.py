@@ -97,6 +97,11 @@ def test_class_embeddings_refresh_when_an_input_changes(build: Build) -> None:
     assert not torch.equal(backbone.encode_classes(["star", "boat"]), first)
 
 
+def test_class_embeddings_of_no_names_are_refused(vit: CLIPBackbone) -> None:
+    with pytest.raises(UserError, match="at least one name"):
+        vit.encode_classes([])
+
+
 def test_class_embeddings_keep_gradients_of_a_trainable_tower(vit: CLIPBackbone) -> None:
     assert vit.encode_classes(["star"]).requires_grad
 
