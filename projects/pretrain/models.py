@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,11 @@ def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, logit_scale: Ten
     positive = (meaning[:, None] == meaning[None, :]).to(logits.dtype)
     target = positive / positive.sum(dim=1, keepdim=True)  # symmetric, so it serves both directions
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.t(), target)) / 2
+
+
+def text_number(text: str) -> int:
+    """A 63-bit number of a text, the same in every process, so that equal captions of two processes stay equal."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def gather_batch(tensor: Tensor) -> Tensor:
@@ -91,7 +97,7 @@ class ContrastivePretrainer(BaseModel):
                 "predict" -> one dict per sample, see `predict`.
         """
         if meaning is None:
-            meaning = torch.tensor([list(caption).index(text) for text in caption], device=inputs.device)
+            meaning = torch.tensor([text_number(text) for text in caption], device=inputs.device)
         if mode == "predict":
             return self.predict(inputs, caption, meaning, **sample)
         if mode == "loss":

@@ -12,7 +12,7 @@ from mmengine.dataset import default_collate
 from mmengine.optim import OptimWrapper
 
 from clipapps.clip import CLIPBackbone
-from clipapps.projects.pretrain.models import ContrastivePretrainer, contrastive_loss
+from clipapps.projects.pretrain.models import ContrastivePretrainer, contrastive_loss, text_number
 from clipapps.toyworld import ToyWorldScenes
 
 SMALL = dict(embed_dim=16, vision_cfg=dict(layers=[1, 1, 1, 1], width=8, head_width=8, image_size=64, patch_size=None),
@@ -106,3 +106,8 @@ def test_low_precision_agrees_roughly() -> None:
         exact, rough = full(**data)[0], half(**data)[0]
     assert exact.dtype == rough.dtype == torch.float32
     assert float((exact * rough).sum(dim=-1).min()) > 0.99
+
+
+def test_texts_have_numbers_of_their_own_that_no_process_or_place_changes() -> None:
+    assert text_number("a star") == text_number("a star") == 977366328649536807
+    assert text_number("a star") != text_number("a heart")
