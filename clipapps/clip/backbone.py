@@ -269,7 +269,7 @@ class CLIPBackbone(nn.Module):
         self.init_weights()
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.text_parameters()):
             return self._embed_classes(names, templates)
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():  # an inference tensor could not serve a later training step
             return self._text_cache.get((tuple(names), tuple(templates)), self.text_parameters(),
                                         lambda: self._embed_classes(names, templates))
 

@@ -97,6 +97,22 @@ def test_class_embeddings_refresh_when_an_input_changes(build: Build) -> None:
     assert not torch.equal(backbone.encode_classes(["star", "boat"]), first)
 
 
+def test_remembered_class_embeddings_survive_what_a_caller_does_to_them(build: Build) -> None:
+    backbone = build("vit_token", trainable="none")
+    expected = backbone.encode_classes(["star", "boat"]).clone()
+    backbone.encode_classes(["star", "boat"]).zero_()
+    assert torch.equal(backbone.encode_classes(["star", "boat"]), expected)
+
+
+def test_class_embeddings_made_in_inference_mode_serve_training(build: Build) -> None:
+    backbone = build("vit_token", trainable="none")
+    with torch.inference_mode():
+        backbone.encode_classes(["star", "boat"])
+    head = torch.nn.Linear(backbone.embed_dim, backbone.embed_dim)
+    (head(torch.ones(1, backbone.embed_dim)) @ backbone.encode_classes(["star", "boat"]).T).sum().backward()
+    assert head.weight.grad.abs().sum() > 0
+
+
 def test_class_embeddings_of_no_names_are_refused(vit: CLIPBackbone) -> None:
     with pytest.raises(UserError, match="at least one name"):
         vit.encode_classes([])
