@@ -13,7 +13,7 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers, "predict", "run a project on files or folders", run,
         description="Works without --weights on the weights that ship with the project.",
         example='clipapps predict denseclip photo.jpg --classes "sky, road, tree" --out outputs\n'
-                "clipapps predict denseclip photos/ --weights work_dirs/mine/best.pth")
+                "clipapps predict denseclip photos/ --weights work_dirs/mine/best.safetensors")
     parser.add_argument("project", metavar="PROJECT", help="a name from `clipapps list projects`")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="image files or folders")
     parser.add_argument("--weights", metavar="W", help="a checkpoint of this project (default: the shipped weights)")

@@ -51,8 +51,17 @@ def run(args: argparse.Namespace) -> int:
 def _train(config: str, work_dir: Path, args: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "clipapps", "train", config, "--work-dir", str(work_dir), "--seed", str(args.seed),
                "--device", args.device, *args.overrides]
-    code = subprocess.run(command, check=False).returncode
+    code = _finished(subprocess.Popen(command))
     return 128 - code if code < 0 else code  # a signal's negative number as a shell writes it
+
+
+def _finished(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code. Ctrl-C reaches the training too, which saves before it ends: that takes its time."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def read_metrics(file: Path) -> dict[str, Any]:

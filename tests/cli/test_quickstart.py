@@ -20,17 +20,17 @@ def trainings(monkeypatch):
     def pretend(*outcomes):
         remaining = list(outcomes)
 
-        def start(command, check):
+        def start(command):
             commands.append(command)
             outcome = remaining.pop(0)
             if isinstance(outcome, int):
-                return SimpleNamespace(returncode=outcome)
+                return SimpleNamespace(wait=lambda: outcome)
             folder = Path(command[command.index("--work-dir") + 1])
             folder.mkdir(parents=True)
             (folder / "metrics.json").write_text(json.dumps(outcome))
-            return SimpleNamespace(returncode=0)
+            return SimpleNamespace(wait=lambda: 0)
 
-        monkeypatch.setattr(quickstart.subprocess, "run", start)
+        monkeypatch.setattr(quickstart.subprocess, "Popen", start)
         return commands
 
     return pretend
@@ -54,6 +54,20 @@ def test_a_failed_training_ends_it_with_the_same_code(clipapps_cli, trainings, t
     commands = trainings(outcome)
     assert clipapps_cli("quickstart", "--work-dir", tmp_path).code == code
     assert len(commands) == 1
+
+
+def test_an_interrupted_training_is_given_the_time_to_save(clipapps_cli, monkeypatch, tmp_path):
+    answers = [KeyboardInterrupt(), 130]
+
+    def wait():
+        answer = answers.pop(0)
+        if isinstance(answer, int):
+            return answer
+        raise answer
+
+    monkeypatch.setattr(quickstart.subprocess, "Popen", lambda command: SimpleNamespace(wait=wait))
+    assert clipapps_cli("quickstart", "--work-dir", tmp_path).code == 130
+    assert not answers
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"mIoU": null}', "[1]"])
