@@ -168,14 +168,11 @@ def context_decoder(case: Any) -> None:
     options = case.options
     decoder = MODELS.build(decoder_config(options)).eval()
     decoder.load_state_dict(convert.convert_context_decoder(case.state))
-    text, visual = case.input("text"), case.input("visual")
-    case.compare("out", decoder(text, visual))
-    memory, queries = decoder.memory_proj(visual), decoder.text_proj(text)
-    case.compare("memory", memory)
-    case.compare("text_proj", queries)
-    for index, layer in enumerate(decoder.decoder):
-        queries = layer(queries, memory)
-        case.compare(f"after_layer{index}", queries)
+    parts = {"memory": decoder.memory_proj, "text_proj": decoder.text_proj,
+             **{f"after_layer{index}": layer for index, layer in enumerate(decoder.decoder)}}
+    for name, part in parts.items():
+        part.register_forward_hook(lambda module, inputs, output, name=name: case.compare(name, output))
+    case.compare("out", decoder(case.input("text"), case.input("visual")))
 
 
 # ---- the whole segmentor --------------------------------------------------------------------------------------
@@ -189,10 +186,12 @@ def segmentor(case: Any) -> None:
     official = {name: value.requires_grad_() if name in leaves else value for name, value in case.state.items()}
     ours = convert.convert_segmentor(official)
     convert.check_complete(convert.fill_unused(ours, model), model)
-    compare_losses(case, model, official, ours)
+    if case.has("gt"):
+        compare_losses(case, model, official, ours)
     model.load_state_dict(convert.fill_unused(ours, model))
     with torch.no_grad():
-        compare_activations(case, model)
+        if case.has("x"):
+            compare_activations(case, model)
         if case.has("slide.x"):
             compare_sliding_windows(case, model)
 
@@ -210,6 +209,8 @@ def compare_losses(case: Any, model: DenseCLIPSegmentor, official: dict, ours: d
         case.compare(f"loss.{name}", value.reshape(1))
     case.compare("loss.total", total.reshape(1))
     names = [name.removeprefix("grad.") for name in case.names("grad.")]
+    if not names:
+        return
     for name, gradient in zip(names, torch.autograd.grad(total, [official[name] for name in names]), strict=True):
         case.compare(f"grad.{name}", gradient)
 
@@ -317,8 +318,7 @@ def lr_schedule(case: Any) -> None:
         r"base-(\S+?)\)\*\(1-it/(\d+)\)\*\*(\S+?)\+.*1-it/(\d+)\)\*\(1-(\S+?)\)\)", case.spec["formula"]).groups())
     steps = case.input("iterations")
     for name in case.expected():
-        base = 0.0 if "_base_" not in name else float(re.search(r"_base_(\d+(?:e_\d+)?)", name)[1].replace("_", "-"))
-        group = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+        group = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base_rate(name))
         schedule = PARAM_SCHEDULERS.build(dict(
             type=WarmupPolyLR, optimizer=group, end=int(end), power=power, eta_min=eta_min,
             warmup_iters=int(warmup_iters), warmup_ratio=warmup_ratio, lift_zero=name.endswith("official_bug")))
@@ -327,6 +327,12 @@ def lr_schedule(case: Any) -> None:
             rates[step] = group.param_groups[0]["lr"]
             schedule.step()
         case.compare(name, [rates[step] for step in steps])
+
+
+def base_rate(name: str) -> float:
+    """The base learning rate in an entry's name: "head_base_2_5e_4" -> 2.5e-4; 0 when it has none."""
+    found = re.search(r"base_(\d+)(?:[._](\d+))?(?:e[-_](\d+))?", name)
+    return float(f"{found[1]}.{found[2] or 0}e-{found[3] or 0}") if found else 0.0
 
 
 RUNNERS = {
