@@ -14,7 +14,7 @@ _class_names = ["background", "house", "tree", "car", "boat", "fish", "butterfly
 _pipeline = [dict(type=PackSegInputs)]
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=0,
     sampler=dict(type=InfiniteSampler, shuffle=True),
     dataset=dict(type=ToyWorldSegmentation, num_scenes=2000, size=128, split="train", pipeline=_pipeline))
