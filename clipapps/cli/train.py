@@ -20,7 +20,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--work-dir", metavar="D", help="folder of the run (default: work_dirs/<config name>)")
     parser.add_argument("--resume", nargs="?", const=True, default=False, metavar="FILE",
                         help="go on from FILE, or from the newest checkpoint of the work folder")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of all random numbers (default: the config's, else 0)")
+    parser.add_argument("--seed", type=int, metavar="N",
+                        help="seed of all random numbers (default: the config's, else 0)")
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--device", default="auto", metavar="cpu|cuda|auto", help="where to run (default: auto)")
     parser.add_argument("--launcher", choices=("none", "pytorch"), default="none",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +235,12 @@ class Runner(MMEngineRunner):
         return {"epoch": epoch, "iter": step, "seed": self.seed, "config": name_of(self.cfg),
                 **(meta or {})}
 
+    def close(self) -> None:
+        """Close the log file and the visualizer's backends."""
+        self.visualizer.close()
+        for handler in self.logger.handlers:
+            handler.close()
+
     def _log_env(self, env_cfg: dict) -> None:
         """Nothing: config.py has the config, and `clipapps doctor` the environment."""
 
@@ -269,12 +277,12 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
     if is_first:
         _begin(cfg, folder, is_resuming=checkpoint is not None)
     cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
-    runner = Runner.from_cfg(cfg)
-    with noted_signals() as runner.interruption:
-        runner.train()
-    if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
-        runner.val_loop.run()
-    return _report(runner, folder, started)
+    with closing(Runner.from_cfg(cfg)) as runner:
+        with noted_signals() as runner.interruption:
+            runner.train()
+        if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
+            runner.val_loop.run()
+        return _report(runner, folder, started)
 
 
 def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "auto") -> dict[str, Any]:
@@ -300,9 +308,9 @@ def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "au
                 "val_dataloader", "val_cfg", "val_evaluator"):
         cfg[key] = None
     cfg.resume, cfg.load_from = False, str(weights)
-    runner = Runner.from_cfg(cfg)
-    runner.test()
-    return _report(runner, folder, started)
+    with closing(Runner.from_cfg(cfg)) as runner:
+        runner.test()
+        return _report(runner, folder, started)
 
 
 def _begin(cfg: Config, folder: Path, *, is_resuming: bool) -> None:
@@ -331,9 +339,18 @@ def _resume_point(folder: Path, resume: bool | str | Path) -> Path | None:
     return found
 
 
+def _number(value: Any) -> float | None:
+    """A metric as a number that JSON has; None for what is no single number, and for nan and inf."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):  # text, lists, arrays and tensors of several numbers
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _report(runner: Runner, folder: Path, started: float) -> dict[str, Any]:
-    metrics: dict[str, Any] = {name: float(value) for name, value in runner.metrics.items()
-                               if isinstance(value, (int, float)) or getattr(value, "size", 0) == 1}
+    metrics: dict[str, Any] = {name: number for name, value in runner.metrics.items()
+                               if (number := _number(value)) is not None}
     metrics.update(config=name_of(runner.cfg), seed=runner.seed,
                    iterations=runner.iter if runner._train_loop is not None else 0,
                    seconds=round(time.monotonic() - started, 1), device=str(runner.device))

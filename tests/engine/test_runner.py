@@ -192,6 +192,18 @@ def test_tensorboard_gets_the_numbers(tmp_path, train_toy):
     assert list(tmp_path.rglob("events.out.tfevents*"))
 
 
+def test_log_files_are_closed(tmp_path, train_toy):
+    before = len(os.listdir("/proc/self/fd"))
+    for run in range(3):
+        train_toy(tmp_path / str(run), "train_cfg.max_iters=2")
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_metrics_that_are_no_number_stay_out_of_the_json():
+    values = [1, True, torch.tensor(0.5), "text", [1.0], float("nan"), torch.ones(2)]
+    assert [runner._number(value) for value in values] == [1.0, 1.0, 0.5, None, None, None, None]
+
+
 def test_pictures_of_the_same_few_samples(tmp_path, toy_config):
     from engine_toy_task import BarPainter
 
