@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from clipapps.data.images import IMAGE_SUFFIXES, png_bytes, read_image
 from clipapps.engine.atomic import atomic_file, write_json
+from clipapps.engine.run_config import pick_device
 from clipapps.errors import DataError, UserError
 from clipapps.project import get_project
 
@@ -121,24 +122,12 @@ def load(project: str, weights: str | os.PathLike[str] | None = None, *, device:
     module, _, name = record.inferencer.partition(":")
     inferencer_type: type[Inferencer] = getattr(importlib.import_module(module), name)
     try:
-        return inferencer_type(weights=weights, device=choose_device(device), **options)  # type: ignore[call-arg]
+        return inferencer_type(weights=weights, device=pick_device(device), **options)  # type: ignore[call-arg]
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
         reason = str(error).rpartition("() ")[2]
         raise UserError(f"{project}: {reason}; see help(clipapps.load({project!r})).") from error
-
-
-def choose_device(device: str) -> torch.device:
-    """The torch device for "cpu", "cuda", "cuda:<n>", or "auto"."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"The device {device!r} was asked for, but torch sees no CUDA device; use cpu or auto.")
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise UserError(f"There is no device {device!r}; use cpu, cuda, or auto.") from error
 
 
 def list_image_files(path: str | os.PathLike[str]) -> list[Path]:
