@@ -25,7 +25,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the metrics."""
     from clipapps.engine import runner
-    from clipapps.engine.config import config_name, load_config
+    from clipapps.engine.config import load_config
+    from clipapps.engine.config_name import config_name
     from clipapps.engine.report import print_results
 
     cfg = load_config(args.config, args.overrides)

@@ -21,7 +21,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--resume", nargs="?", const=True, default=False, metavar="FILE",
                         help="go on from FILE, or from the newest checkpoint of the work folder")
     parser.add_argument("--seed", type=int, metavar="N",
-                        help="seed of all random numbers (default: the config's, else 0)")
+                        help="seed of all random numbers (default: the config's, or 0)")
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--device", default="auto", metavar="cpu|cuda|auto", help="where to run (default: auto)")
     parser.add_argument("--launcher", choices=("none", "pytorch"), default="none",
@@ -32,7 +32,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and print where the results are."""
     from clipapps.engine import runner
-    from clipapps.engine.config import config_name, load_config
+    from clipapps.engine.config import load_config
+    from clipapps.engine.config_name import config_name
     from clipapps.engine.report import print_results
     from clipapps.engine.run_config import process_rank
 

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipapps.engine.config_name import SUFFIXES
 from clipapps.errors import ConfigError, UserError, did_you_mean
 from clipapps.project import Project, discover
 
 if TYPE_CHECKING:
     from mmengine import Config
-
-NAME_KEY = "_config_name"
-_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
 
 def list_configs() -> dict[str, Path]:
@@ -47,24 +45,13 @@ def find_config(name_or_path: str | Path) -> Path:
         return configs[text]
     file = Path(text).expanduser()
     if file.is_file():
-        if file.suffix not in _SUFFIXES:
-            raise ConfigError(f"{file} is no config: a config is a {', '.join(_SUFFIXES)} file.")
+        if file.suffix not in SUFFIXES:
+            raise ConfigError(f"{file} is no config: a config is a {', '.join(SUFFIXES)} file.")
         return file
-    if file.suffix in _SUFFIXES:
+    if file.suffix in SUFFIXES:
         raise ConfigError(f"There is no config file {file}.")
     raise ConfigError(f"There is no config {text!r}.{did_you_mean(text, configs)} "
                       "`clipapps list configs` shows what is there; a config file is given by its path.")
-
-
-def config_name(name_or_path: str | Path) -> str:
-    """The short name of a config: its file's stem ("denseclip/x" and "some/folder/x.py" are both "x")."""
-    text = str(name_or_path)
-    return Path(text).stem if Path(text).suffix in _SUFFIXES else text.rpartition("/")[2]
-
-
-def name_of(cfg: Config) -> str:
-    """The short name of a loaded config; a run's config.py remembers the name of the config it came from."""
-    return str(cfg.get(NAME_KEY) or config_name(cfg.filename or "config"))
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -222,7 +209,7 @@ def _place(file: Path, error: Exception) -> str:
     place, trace = str(file), error.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if Path(name).suffix in _SUFFIXES and "configs" in Path(name).parts or name == str(file):
+        if Path(name).suffix in SUFFIXES and "configs" in Path(name).parts or name == str(file):
             place = f"{name}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return place

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine import Config
 
-from clipapps.engine.config import NAME_KEY, name_of
+from clipapps.engine.config_name import NAME_KEY, name_of
 from clipapps.errors import UserError
 
 DEFAULT_SEED = 0

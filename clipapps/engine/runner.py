@@ -24,7 +24,8 @@ from clipapps.engine import hooks as engine_hooks
 from clipapps.engine import resume as resuming
 from clipapps.engine.atomic import write_json, write_text
 from clipapps.engine.building import built_from
-from clipapps.engine.config import name_of, read_config
+from clipapps.engine.config import read_config
+from clipapps.engine.config_name import name_of
 from clipapps.engine.finite_guard import FiniteGuard, guarded
 from clipapps.engine.hooks.random_state import KEY, gathered_random_states
 from clipapps.engine.interruption import Interruption, noted_signals

@@ -53,7 +53,7 @@ class ToyZeroShotMetric(BaseMetric):
         chance: attribute -> number of values, printed as chance level.
     """
 
-    default_prefix = None
+    default_prefix = ""  # names as they are; None would only make mmengine warn
 
     def __init__(self, chance: dict[str, int] | None = None, collect_device: str = "cpu",
                  prefix: str | None = None) -> None:

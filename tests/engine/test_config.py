@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clipapps.engine.config import config_name, find_config, list_configs, load_config, parse_value
+from clipapps.engine.config import find_config, list_configs, load_config, parse_value
+from clipapps.engine.config_name import config_name
 from clipapps.errors import ConfigError
 
 

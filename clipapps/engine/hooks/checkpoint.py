@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 
 from clipapps.engine import resume as resuming
 from clipapps.engine.checkpoint import read_metadata, save_weights
-from clipapps.engine.config import name_of
+from clipapps.engine.config_name import name_of
 from clipapps.engine.training_state import unwrapped
 from clipapps.errors import ConfigError, did_you_mean
 from clipapps.registry import HOOKS

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from clipapps.engine.atomic import atomic_file
-from clipapps.engine.config import name_of
+from clipapps.engine.config_name import name_of
 from clipapps.engine.hooks.progress import SCALARS
 from clipapps.registry import HOOKS
 from clipapps.visualization.curves import draw_curves, read_scalars
