@@ -37,7 +37,7 @@ def resolve_class_names(names: str | Sequence[str] | None) -> tuple[str, ...]:
     """Names as given, or the list of that name ("ade20k", "camvid"); none for None.
 
     Raises:
-        ConfigError: an unknown list, an empty name, or a name that occurs twice.
+        ConfigError: an unknown list, or an empty name.
     """
     if names is None:
         return ()

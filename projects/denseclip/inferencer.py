@@ -33,6 +33,8 @@ from clipapps.visualization.panels import stacked
 TINY_ARCH = "tiny-rn"
 TEMPLATES = ("{}", "a {}", "a photo of a {}")
 MIN_LEGEND_WIDTH = 320
+#: larger pictures are scaled down to this many pixels before the backbone sees them
+MAX_MODEL_PIXELS = 4_000_000
 
 
 @dataclass
@@ -130,7 +132,7 @@ class DenseCLIPInferencer(Inferencer):
             self.clip.to(self.device)
             self.label, trained = f"CLIP {arch}", ("background", *CATEGORIES)
             self.short_side = short_side or min(self.clip.native_size)
-        self.class_names = tuple(classes) if classes is not None else trained
+        self.class_names = checked_names(classes) if classes is not None else trained
         self.use_decoder = self.segmentor is not None and self.class_names == trained
         if self.segmentor is not None and not (self.use_decoder or isinstance(self.segmentor, DenseCLIPSegmentor)):
             raise UserError(f"{self.label} has no language part, so it only knows the classes it was trained with: "
@@ -151,7 +153,9 @@ class DenseCLIPInferencer(Inferencer):
 
     def _prepare(self, image: Image) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
-        scale = self.short_side / min(image.shape[:2]) if self.short_side else 1.0
+        height, width = image.shape[:2]
+        scale = self.short_side / min(height, width) if self.short_side else 1.0
+        scale = min(scale, (MAX_MODEL_PIXELS / (height * width)) ** 0.5)
         size = [max(self.clip.stride, round(side * scale)) for side in image.shape[:2]]
         return self.clip.normalize(F.interpolate(pixels, size=size, mode="bilinear", antialias=True).clamp(0, 1))
 
@@ -167,6 +171,17 @@ class DenseCLIPInferencer(Inferencer):
         text = self.clip.encode_classes(self.class_names, TEMPLATES)
         dense = self.clip(images, dense="value").dense  # keeps the place of things better where nothing is trained
         return pixel_text_scores(dense, text[None]) * self.clip.logit_scale()
+
+
+def checked_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Class names as a tuple; raises UserError for one text, an empty list, or an empty or repeated name."""
+    if isinstance(classes, str):
+        raise UserError(f"`classes` is the text {classes!r}; expected a list of names, such as "
+                        f"{[name.strip() for name in classes.split(',')]}.")
+    names = tuple(name.strip() for name in classes)
+    if not names or "" in names or len(set(names)) < len(names):
+        raise UserError(f"`classes` needs at least one name, none of them empty or repeated; it is {list(classes)}.")
+    return names
 
 
 def find_unknown_words(class_names: Sequence[str]) -> list[str]:
@@ -187,8 +202,10 @@ def find_config(weights: str | Path, config: str | Path | None) -> Config:
     """The config of trained weights: as given, `config.py` beside them, or by the name that they carry.
 
     Raises:
-        WeightsError: none of the three.
+        WeightsError: none of the three, or no such weights.
     """
+    if not Path(weights).is_file():
+        raise WeightsError(f"There is no weights file {weights}.")
     beside = Path(weights).parent / "config.py"
     if config is None and beside.is_file():
         config = beside

@@ -151,6 +151,7 @@ class DenseCLIPSegmentor(CLIPSegmentor):
         name_length: least number of tokens L that a name is padded to; more are taken when a name is longer.
         gamma: initial weight of the context decoder's output.
         tau: temperature of the auxiliary loss.
+        concat_over_tau: concatenate the scores divided by `tau`, as the released detectors do; its segmentors do not.
         score_concat_index: pyramid level that gets the score maps: the one that has the dense map's stride.
         **options: further arguments of `CLIPSegmentor`.
     """
@@ -170,6 +171,7 @@ class DenseCLIPSegmentor(CLIPSegmentor):
         name_length: int = 5,
         gamma: float = 1e-4,
         tau: float = 0.07,
+        concat_over_tau: bool = False,
         score_concat_index: int = 3,
         **options: Any,
     ) -> None:
@@ -178,7 +180,8 @@ class DenseCLIPSegmentor(CLIPSegmentor):
                               f"Choose one of {', '.join(PROMPT_MODES)}.")
         self.score_concat_index = score_concat_index
         super().__init__(backbone, decode_head, class_names, **options)
-        self.prompt_mode, self.template, self.name_length, self.tau = prompt_mode, template, name_length, tau
+        self.prompt_mode, self.template, self.name_length = prompt_mode, template, name_length
+        self.tau, self.concat_over_tau = tau, concat_over_tau
         embed_dim = self.backbone.embed_dim
         if prompt_mode != "template":
             self.contexts = nn.Parameter(torch.empty(1, num_contexts, self.backbone.text_width))
@@ -203,8 +206,8 @@ class DenseCLIPSegmentor(CLIPSegmentor):
         text_embeds = self.encode_names(visual_tokens(features))  # (B, K, E)
         score_map = pixel_text_scores(features.dense, text_embeds)  # (B, K, h, w)
         levels = list(features.levels if self.pyramid is None else self.pyramid(features.levels))
-        index = self.score_concat_index
-        levels[index] = torch.cat([levels[index], score_map.to(levels[index].dtype)], dim=1)
+        index, guidance = self.score_concat_index, score_map / self.tau if self.concat_over_tau else score_map
+        levels[index] = torch.cat([levels[index], guidance.to(levels[index].dtype)], dim=1)
         return PixelTextFeatures(levels, score_map, text_embeds, features.pooled, features.dense)
 
     def encode_names(self, visual: Tensor, names: Sequence[str] | None = None) -> Tensor:
