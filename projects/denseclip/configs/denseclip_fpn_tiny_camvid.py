@@ -30,17 +30,17 @@ model = dict(
     context_decoder=dict(type=ContextDecoder, width=64, heads=4, layers=3, dropout=0.1),
     tau=0.07,
     score_concat_index=3,
-    neck=dict(type=FPN, out_channels=32, num_outs=4, init_cfg=None),
+    neck=dict(type=FPN, out_channels=64, num_outs=4, init_cfg=None),
     decode_head=dict(
-        type=FPNHead, in_channels=[32, 32, 32, 32], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=32,
+        type=FPNHead, in_channels=[64, 64, 64, 64], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=64,
         dropout_ratio=0.1, norm_cfg=dict(type="BN"), init_cfg=None,
         loss_decode=dict(type=CrossEntropyLoss, loss_weight=1.0)),
     identity_head=dict(type=IdentityHead, loss_decode=dict(type=CrossEntropyLoss, loss_weight=0.4)),
     test_cfg=dict(mode="whole"))
 
-train_cfg = dict(type=IterBasedTrainLoop, max_iters=240, val_interval=240)
+train_cfg = dict(type=IterBasedTrainLoop, max_iters=200, val_interval=200)
 optim_wrapper = dict(
     type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=2e-3, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.05), "norm": dict(decay_mult=0.0)}))
-param_scheduler = [dict(type=WarmupPolyLR, end=240, power=0.9, eta_min=1e-6, warmup_iters=20, warmup_ratio=1e-3)]
+    optimizer=dict(type=AdamW, lr=1e-3, weight_decay=1e-4),
+    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1), "norm": dict(decay_mult=0.0)}))
+param_scheduler = [dict(type=WarmupPolyLR, end=200, power=0.9, eta_min=1e-6, warmup_iters=20, warmup_ratio=1e-3)]

@@ -34,5 +34,5 @@ train_cfg = dict(type=IterBasedTrainLoop, max_iters=240, val_interval=240)
 optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=2e-3, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.05), "norm": dict(decay_mult=0.0)}))
+    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1), "norm": dict(decay_mult=0.0)}))
 param_scheduler = [dict(type=WarmupPolyLR, end=240, power=0.9, eta_min=1e-6, warmup_iters=20, warmup_ratio=1e-3)]
