@@ -13,7 +13,7 @@ import clipapps
 from clipapps.data.images import write_image
 from clipapps.engine.config import load_config
 from clipapps.errors import UserError, WeightsError
-from clipapps.projects.denseclip.inferencer import SegmentationResult, find_unknown_words
+from clipapps.projects.denseclip.inferencer import DenseCLIPInferencer, SegmentationResult, find_unknown_words
 from clipapps.registry import MODELS
 from clipapps.toyworld import ToyWorldSegmentation
 
@@ -126,3 +126,21 @@ def test_the_command_writes_overlay_mask_and_facts(clipapps_cli, tmp_path, train
     assert result.code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo.json", "photo.png", "photo_mask.png"]
     assert json.loads((tmp_path / "out" / "photo.json").read_text())["unknown_words"] == ["road"]
+
+
+@pytest.mark.parametrize("classes", ["sky", [], ["sky", " "], ["sky", "sky"]])
+def test_class_names_that_name_nothing_are_refused(classes):
+    with pytest.raises(UserError, match="`classes`"):
+        DenseCLIPInferencer(clip_weights=None, classes=classes)
+
+
+def test_a_picture_of_any_proportions_stays_within_the_pixel_limit():
+    inferencer = DenseCLIPInferencer(clip_weights=None, classes=["star", "cup"])
+    result = inferencer(np.zeros((3, 5000, 3), np.uint8))[0]
+    assert result.mask.shape == (3, 5000)
+    assert inferencer._prepare(np.zeros((3, 5000, 3), np.uint8)).numel() <= 3 * 1.1 * 4_000_000
+
+
+def test_missing_weights_are_named_first(tmp_path):
+    with pytest.raises(WeightsError, match="There is no weights file .*nosuch.pth"):
+        DenseCLIPInferencer(tmp_path / "nosuch.pth")
