@@ -17,7 +17,14 @@ class SegmentationIoU(IoUMetric):
             `mIoU_all_background`, what predicting background everywhere would score. None: the data has none.
         ignore_index: label value that is not evaluated.
         per_class: also report `IoU/<class name>` for each class.
+
+    >>> metric = SegmentationIoU(background=0, per_class=False)
+    >>> area = np.array
+    >>> metric.compute_metrics([(area([3, 1]), area([4, 2]), area([4, 1]), area([3, 2]))])["mIoU"]
+    0.625
     """
+
+    default_prefix = ""  # plain names; None would make mmengine warn about them
 
     def __init__(self, background: int | None = None, ignore_index: int = 255, per_class: bool = True,
                  collect_device: str = "cpu", prefix: str | None = None) -> None:

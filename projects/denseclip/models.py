@@ -71,6 +71,11 @@ class CLIPSegmentor(EncoderDecoder):
         data_preprocessor: config of a `CLIPSegPreprocessor`; its statistics come from the backbone.
         count_ignored_pixels: log accuracies as the released code does, over all pixels, ignored ones included.
         train_cfg, test_cfg, init_cfg: as in mmseg's EncoderDecoder; `test_cfg` chooses whole or sliding inference.
+
+    >>> from clipapps.engine.config import load_config
+    >>> config = load_config("denseclip/fpn_tiny_toyworld", ["model.backbone.weights=None"])
+    >>> [tuple(level.shape[1:]) for level in MODELS.build(config.model).extract_feat(torch.rand(2, 3, 64, 64))]
+    [(32, 16, 16), (32, 8, 8), (32, 4, 4), (32, 2, 2)]
     """
 
     def __init__(
@@ -154,6 +159,12 @@ class DenseCLIPSegmentor(CLIPSegmentor):
         concat_over_tau: concatenate the scores divided by `tau`, as the released detectors do; its segmentors do not.
         score_concat_index: pyramid level that gets the score maps: the one that has the dense map's stride.
         **options: further arguments of `CLIPSegmentor`.
+
+    >>> from clipapps.engine.config import load_config
+    >>> config = load_config("denseclip/denseclip_fpn_tiny_toyworld", ["model.backbone.weights=None"])
+    >>> model = MODELS.build(config.model).eval()
+    >>> model.encode(torch.rand(1, 3, 128, 96)).score_map.shape
+    torch.Size([1, 11, 4, 3])
     """
 
     def __init__(
@@ -299,6 +310,11 @@ class IdentityHead(BaseDecodeHead):
         num_classes: classes K.
         loss_decode: config of the loss; the released configs weigh it 0.4.
         ignore_index: label value without loss.
+
+    >>> from clipapps.projects.denseclip.mmseg_parts import CrossEntropyLoss
+    >>> head = IdentityHead(num_classes=3, loss_decode=dict(type=CrossEntropyLoss, loss_weight=0.4))
+    >>> len(list(head.parameters()))
+    0
     """
 
     def __init__(self, num_classes: int, loss_decode: Mapping[str, Any], ignore_index: int = 255) -> None:

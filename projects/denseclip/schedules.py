@@ -26,6 +26,12 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
         warmup_ratio: warm-up factor at iteration 0.
         lift_zero: what the released code does: a group with base rate 0 rises towards `eta_min` with all others, which
             trains the "frozen" text encoder. By default a rate of 0 stays 0.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    >>> _ = WarmupPolyLR(optimizer, end=10, warmup_iters=5, warmup_ratio=0.1)
+    >>> round(optimizer.param_groups[0]["lr"], 6)
+    0.1
     """
 
     def __init__(
