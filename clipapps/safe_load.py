@@ -114,8 +114,8 @@ def _refusal(path: Path, message: str) -> str:
     names = sorted(set(re.findall(r"GLOBAL ([\w.]+)", message) + re.findall(r"`([\w.]+)`", message)))
     asked = f" (it asks for {', '.join(names[:5])})" if names else ""
     return (f"{path} was not read: it is a pickle that holds more than tensors and plain values{asked}, and reading "
-            "such a file can run code. Ask its author for safetensors, or load it yourself where you trust it and save its "
-            "tensors with safetensors.torch.save_file.")
+            "such a file can run code. Ask its author for safetensors, or load it yourself where you trust it and "
+            "save its tensors with safetensors.torch.save_file.")
 
 
 def _is_torchscript(path: Path) -> bool:

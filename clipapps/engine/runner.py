@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from clipapps.engine.training_state import (
     scheduler_states,
     unwrapped,
 )
-from clipapps.engine.work_dir import CONFIG, METRICS, open_folder, set_aside
+from clipapps.engine.work_dir import CONFIG, METRICS, gone_if_nothing_ran, open_folder, set_aside
 from clipapps.errors import ConfigError, WeightsError
 from clipapps.registry import RUNNERS
 
@@ -270,20 +270,21 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
     started, cfg = time.monotonic(), copy.deepcopy(cfg)
     folder, is_first = Path(work_dir), process_rank(launcher) == 0
     complete(cfg, folder, seed=seed, device=device, launcher=launcher)
-    if is_first:
-        open_folder(folder)
-    checkpoint = _resume_point(folder, resume)
-    if amp:
-        use_mixed_precision(cfg, pick_device(device))
-    if is_first:
-        _begin(cfg, folder, is_resuming=checkpoint is not None)
-    cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
-    with closing(Runner.from_cfg(cfg)) as runner:
-        with noted_signals() as runner.interruption:
-            runner.train()
-        if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
-            runner.val_loop.run()
-        return _report(runner, folder, started)
+    with gone_if_nothing_ran(folder) if is_first else nullcontext():
+        if is_first:
+            open_folder(folder)
+        checkpoint = _resume_point(folder, resume)
+        if amp:
+            use_mixed_precision(cfg, pick_device(device))
+        if is_first:
+            _begin(cfg, folder, is_resuming=checkpoint is not None)
+        cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
+        with closing(Runner.from_cfg(cfg)) as runner:
+            with noted_signals() as runner.interruption:
+                runner.train()
+            if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
+                runner.val_loop.run()
+            return _report(runner, folder, started)
 
 
 def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "auto") -> dict[str, Any]:

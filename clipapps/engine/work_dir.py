@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from clipapps.engine.atomic import remove_stale, write_text
@@ -11,6 +13,7 @@ from clipapps.engine.hooks.checkpoint import BEST
 from clipapps.engine.hooks.progress import SCALARS
 from clipapps.engine.resume import POINTER
 from clipapps.engine.seeding import BAD_SAMPLES
+from clipapps.errors import UserError
 
 PREVIOUS = "previous"
 CONFIG = "config.py"
@@ -29,6 +32,22 @@ def open_folder(folder: Path) -> None:
     probe.unlink()
     for leftover in remove_stale(folder):
         logging.getLogger("clipapps").info("removed the half-written %s", leftover)
+
+
+@contextmanager
+def gone_if_nothing_ran(folder: Path) -> Iterator[None]:
+    """Remove the folder again when the input turns out to be wrong before anything came of the run.
+
+    A folder that was there before stays.
+    """
+    existed = folder.exists()
+    try:
+        yield
+    except UserError:
+        came_of_it = [*folder.glob("*.pth"), *(file for file in folder.glob(SCALARS) if file.stat().st_size)]
+        if not existed and not came_of_it:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def set_aside(folder: Path) -> Path | None:
