@@ -321,8 +321,9 @@ PUBLISHED_RATES = "reg=(base-1e-6)*(1-it/80000)**0.9+1e-6; it<1500: reg*(1-(1-it
 
 def lr_schedule(case: Any) -> None:
     """The learning rates of the published schedule; its constants are read from the formula that the case quotes."""
-    eta_min, end, power, warmup_iters, warmup_ratio = (float(number) for number in re.search(
-        r"base-(\S+?)\)\*\(1-it/(\d+)\)\*\*(\S+?)\+.*1-it/(\d+)\)\*\(1-(\S+?)\)\)", case.spec.get("formula", PUBLISHED_RATES)).groups())
+    constants = re.search(r"base-(\S+?)\)\*\(1-it/(\d+)\)\*\*(\S+?)\+.*1-it/(\d+)\)\*\(1-(\S+?)\)\)",
+                          case.spec.get("formula", PUBLISHED_RATES))
+    eta_min, end, power, warmup_iters, warmup_ratio = (float(number) for number in constants.groups())
     steps = case.input("iterations")
     for name in case.expected():
         group = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base_rate(name))
