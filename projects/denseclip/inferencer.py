@@ -24,7 +24,8 @@ from clipapps.engine.atomic import atomic_file
 from clipapps.engine.config import list_configs, load_config
 from clipapps.errors import UserError, WeightsError
 from clipapps.inference import Image, Inferencer, Result
-from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor, pixel_text_scores
+from clipapps.projects.denseclip.guidance import pixel_text_scores
+from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor
 from clipapps.registry import MODELS
 from clipapps.toyworld import CATEGORIES, known_words, split_words
 from clipapps.visualization.masks import distinct_colors, legend, overlay

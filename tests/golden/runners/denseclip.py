@@ -17,7 +17,8 @@ from torch.func import functional_call
 from clipapps.clip import CLIPBackbone, DenseAttentionPool
 from clipapps.projects.denseclip import convert
 from clipapps.projects.denseclip.context_decoder import ContextDecoder
-from clipapps.projects.denseclip.models import DenseCLIPSegmentor, IdentityHead, encode_with_contexts
+from clipapps.projects.denseclip.guidance import encode_with_contexts
+from clipapps.projects.denseclip.models import DenseCLIPSegmentor, IdentityHead
 from clipapps.projects.denseclip.pyramid import ViTPyramid
 from clipapps.projects.denseclip.schedules import WarmupPolyLR
 from clipapps.registry import MODELS, PARAM_SCHEDULERS

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from clipapps.errors import ConfigError
-from clipapps.projects.denseclip.models import CLIPSegmentor, encode_with_contexts, pixel_text_scores
+from clipapps.projects.denseclip.guidance import encode_with_contexts, pixel_text_scores
+from clipapps.projects.denseclip.models import CLIPSegmentor
 from clipapps.registry import MODELS
 
 
