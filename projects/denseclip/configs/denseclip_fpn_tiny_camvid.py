@@ -4,43 +4,18 @@ clipapps train denseclip/denseclip_fpn_tiny_camvid data_root=path/to/camvid_smal
 """
 
 from mmengine.config import read_base
-from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop
-from torch.optim import AdamW
 
-from clipapps.clip import CLIPBackbone
-from clipapps.projects.denseclip.context_decoder import ContextDecoder
-from clipapps.projects.denseclip.mmseg_parts import FPN, CrossEntropyLoss, FPNHead
-from clipapps.projects.denseclip.models import DenseCLIPSegmentor, IdentityHead
-from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
 from clipapps.projects.denseclip.schedules import WarmupPolyLR
 
 with read_base():
     from ._base_.camvid import *
+    from ._base_.tiny_models import *
 
-model = dict(
-    type=DenseCLIPSegmentor,
-    data_preprocessor=dict(type=CLIPSegPreprocessor, size=(256, 256)),
-    backbone=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin", out_indices=(0, 1, 2, 3), size_policy="floor",
-                  trainable="image"),
-    class_names=_class_names,
-    prompt_mode="post",
-    num_contexts=8,
-    context_std=0.02,
-    context_decoder=dict(type=ContextDecoder, width=64, heads=4, layers=3, dropout=0.1),
-    tau=0.07,
-    score_concat_index=3,
-    neck=dict(type=FPN, out_channels=64, num_outs=4, init_cfg=None),
-    decode_head=dict(
-        type=FPNHead, in_channels=[64, 64, 64, 64], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=64,
-        dropout_ratio=0.1, norm_cfg=dict(type="BN"), init_cfg=None,
-        loss_decode=dict(type=CrossEntropyLoss, loss_weight=1.0)),
-    identity_head=dict(type=IdentityHead, loss_decode=dict(type=CrossEntropyLoss, loss_weight=0.4)),
-    test_cfg=dict(mode="whole"))
-
+model = dict(_denseclip, class_names=_class_names)
+model["data_preprocessor"].update(size=(256, 256))
+model["neck"].update(out_channels=64)
+model["decode_head"].update(in_channels=[64, 64, 64, 64], channels=64)
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=200, val_interval=200)
-optim_wrapper = dict(
-    type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=1e-3, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1), "norm": dict(decay_mult=0.0)}))
+optim_wrapper["optimizer"].update(lr=1e-3)
 param_scheduler = [dict(type=WarmupPolyLR, end=200, power=0.9, eta_min=1e-6, warmup_iters=20, warmup_ratio=1e-3)]
