@@ -37,13 +37,17 @@ def split_seed(seed: int, split: str) -> int:
 
 
 def scene_attributes(scene: Scene) -> dict[str, int]:
-    """Index of each attribute in `ATTRIBUTES`, and "count"; those of objects are the nearest one's, -1 without any."""
+    """Index of each attribute in `ATTRIBUTES`, "count", and "group" (1 when several objects share their category).
+
+    Attributes of objects are the nearest one's, -1 without any.
+    """
     item = scene.objects[-1] if scene.objects else None
     values = {name: ATTRIBUTES[name].index(getattr(item, name)) if item else -1 for name in ATTRIBUTES
               if name not in ("background", "lighting")}
     for name in ("background", "lighting"):
         values[name] = ATTRIBUTES[name].index(getattr(scene, name))
-    return {**values, "count": len(scene.objects)}
+    group = len(scene.objects) > 1 and len({item.category for item in scene.objects}) == 1
+    return {**values, "count": len(scene.objects), "group": int(group)}
 
 
 @DATASETS.register_module()

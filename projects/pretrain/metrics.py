@@ -12,6 +12,8 @@ from torch import Tensor
 
 from clipapps.registry import METRICS
 
+from .probes import MIN_COUNT
+
 
 def recall_at(similarity: Tensor, meaning: Tensor, k: int) -> float:
     """Share of rows among whose k best columns one has the row's meaning.
@@ -45,6 +47,7 @@ class ToyZeroShotMetric(BaseMetric):
     """Scores what `ContrastivePretrainer.predict` returns; every value is a fraction 0..1.
 
     From scenes with one object: `<attribute>_acc` of every probe and its unweighted chance level `<attribute>_chance`;
+    `<attribute>_mode` is what the most frequent answer scores. `count_acc` is from scenes of several equal things.
     `image_to_text_r1`, `_r5`, `text_to_image_r1`, `_r5` among all such scenes. From scenes with masks:
     `dense_category_acc` (foreground pixels, the best of the 10 categories; chance 0.1), `dense_mIoU` (11 classes) and
     `all_background_mIoU` (what calling everything background scores).
@@ -73,9 +76,15 @@ class ToyZeroShotMetric(BaseMetric):
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """All figures from the kept facts."""
         single = [r for r in results if r["attributes"]["count"] == 1]
+        groups = [r for r in results if r["attributes"]["group"]]
         metrics: dict[str, float] = {}
-        for name in single[0]["answers"] if single else ():
-            metrics[f"{name}_acc"] = float(np.mean([r["answers"][name] == r["attributes"][name] for r in single]))
+        for name in results[0]["answers"] if results else ():
+            first, asked = (MIN_COUNT, groups) if name == "count" else (0, single)
+            if not asked:
+                continue
+            truth = np.array([r["attributes"][name] for r in asked])
+            metrics[f"{name}_acc"] = float(np.mean(truth == first + np.array([r["answers"][name] for r in asked])))
+            metrics[f"{name}_mode"] = float(np.bincount(truth + 1).max() / len(truth))
             if name in self.chance:
                 metrics[f"{name}_chance"] = 1 / self.chance[name]
         if single:

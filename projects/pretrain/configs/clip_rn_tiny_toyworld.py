@@ -65,14 +65,14 @@ val_dataloader = dict(
         type=ToyWorldScenes, split="val", seed=0, size=128, with_masks=True,
         stages=[
             dict(num_scenes=1000, detail=dict(color=1.0, texture=1.0, size=1.0, background=1.0, category=1.0)),
-            dict(num_scenes=200, spec=dict(min_objects=2, max_objects=4)),
+            dict(num_scenes=200, spec=dict(min_objects=2, max_objects=4, group=0.5)),
         ],
     ),
 )
 val_cfg = dict(type=ValLoop)
 val_evaluator = dict(
     type=ToyZeroShotMetric,
-    chance=dict(category=10, color=8, texture=4, size=3, orientation=4, position=5, background=8, lighting=3),
+    chance=dict(category=10, color=8, texture=4, size=3, orientation=4, position=5, background=8, lighting=3, count=3),
 )
 
 test_dataloader = dict(
@@ -84,7 +84,7 @@ test_dataloader = dict(
         type=ToyWorldScenes, split="test", seed=0, size=128, with_masks=True,
         stages=[
             dict(num_scenes=2000, detail=dict(color=1.0, texture=1.0, size=1.0, background=1.0, category=1.0)),
-            dict(num_scenes=500, spec=dict(min_objects=2, max_objects=4)),
+            dict(num_scenes=1000, spec=dict(min_objects=2, max_objects=4, group=0.5)),
         ],
     ),
 )

@@ -26,10 +26,11 @@ def test_confusion_and_iou_by_hand() -> None:
     assert mean_iou(np.zeros((2, 2))) == 0.0
 
 
-def sample(index: int, right: bool, count: int = 1) -> dict:
+def sample(index: int, right: bool, count: int = 1, group: int = 0, answer: int = 0) -> dict:
     embed = torch.eye(4)[index % 4]
     return dict(sample_idx=index, meaning=index % 4, image_embed=embed, text_embed=embed,
-                answers=dict(color=2 if right else 3), attributes=dict(color=2, count=count))
+                answers=dict(color=2 if right else 3, count=answer),
+                attributes=dict(color=2, count=count, group=group))
 
 
 def test_attribute_accuracy_counts_scenes_of_one_object_only() -> None:
@@ -38,7 +39,18 @@ def test_attribute_accuracy_counts_scenes_of_one_object_only() -> None:
     metric.process(None, [*single, sample(4, False, count=3)])
     scores = metric.compute_metrics(metric.results)
     assert scores["color_acc"] == 0.75 and scores["color_chance"] == 0.125
+    assert scores["color_mode"] == 1.0
+    assert "count_acc" not in scores
     assert scores["image_to_text_r1"] == scores["text_to_image_r1"] == 1.0
+
+
+def test_count_is_asked_of_groups_only_and_its_names_begin_at_two() -> None:
+    metric = ToyZeroShotMetric(chance=dict(count=3))
+    groups = [sample(0, True, count=3, group=1, answer=1), sample(1, True, count=2, group=1, answer=2)]
+    metric.process(None, [sample(2, True), *groups, sample(3, True, count=4, answer=2)])
+    scores = metric.compute_metrics(metric.results)
+    assert scores["count_acc"] == 0.5 and scores["count_chance"] == pytest.approx(1 / 3)
+    assert TOY_PROBES["count"]["names"] == ("two", "three", "four")
 
 
 def test_dense_scores_of_a_perfect_and_of_a_blind_map() -> None:
@@ -60,7 +72,7 @@ def test_probes_ask_in_the_order_of_the_attributes_with_known_words() -> None:
     for name, probe in TOY_PROBES.items():
         if name == "dense":
             assert probe["names"] == ("background", *ATTRIBUTES["category"])
-        else:
+        elif name != "count":
             assert len(probe["names"]) == len(ATTRIBUTES[name]) - (name == "background")
         for text in (template.format(value) for value in probe["names"] for template in probe["templates"]):
             assert set(split_words(text)) <= known_words(), text
