@@ -20,6 +20,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--work-dir", metavar="D", help="folder of the run (default: work_dirs/<config name>)")
     parser.add_argument("--resume", nargs="?", const=True, default=False, metavar="FILE",
                         help="go on from FILE, or from the newest checkpoint of the work folder")
+    parser.add_argument("--force", action="store_true",
+                        help="with --resume: go on although the model has changed, with the weights that fit")
     parser.add_argument("--seed", type=int, metavar="N",
                         help="seed of all random numbers (default: the config's, or 0)")
     parser.add_argument("--amp", action="store_true", help="mixed precision")
@@ -36,12 +38,15 @@ def run(args: argparse.Namespace) -> int:
     from clipapps.engine.config_name import config_name
     from clipapps.engine.report import print_results
     from clipapps.engine.run_config import process_rank
+    from clipapps.errors import UserError
 
     resume, overrides = _split_resume(args.resume, args.overrides)
+    if args.force and resume is False:
+        raise UserError("--force goes with --resume: it goes on with a run whose model has changed.")
     cfg = load_config(args.config, overrides)
     work_dir = Path(args.work_dir or cfg.get("work_dir") or f"work_dirs/{config_name(args.config)}")
     metrics = runner.train(cfg, work_dir, seed=args.seed, resume=resume, device=args.device, amp=args.amp,
-                           launcher=args.launcher)
+                           launcher=args.launcher, force=args.force)
     if process_rank(args.launcher) == 0:
         print_results(metrics, work_dir)
     return 0

@@ -31,7 +31,7 @@ from clipapps.engine.hooks.random_state import KEY, gathered_random_states
 from clipapps.engine.interruption import Interruption, noted_signals
 from clipapps.engine.loaders import build_dataloader
 from clipapps.engine.precision import use_mixed_precision
-from clipapps.engine.resume import config_changes
+from clipapps.engine.resume import print_config_changes
 from clipapps.engine.run_config import DEFAULT_SEED, complete, pick_device, portable, process_rank
 from clipapps.engine.seeding import BAD_SAMPLES, noted_bad_samples
 from clipapps.engine.training_state import (
@@ -61,6 +61,7 @@ class Runner(MMEngineRunner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.metrics: dict[str, float] = {}
         self.interruption = Interruption({})
+        self.is_forced = False
         super().__init__(*args, **kwargs)
 
     @property
@@ -161,7 +162,7 @@ class Runner(MMEngineRunner):
 
     def _init_model_weights(self) -> None:
         """Initialize, unless a checkpoint with every weight follows: then a CLIP file need not even be there."""
-        if not (self._resume and self._load_from):
+        if self.is_forced or not (self._resume and self._load_from):
             super()._init_model_weights()
 
     def dump_config(self) -> None:
@@ -170,9 +171,10 @@ class Runner(MMEngineRunner):
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = False,
                         revise_keys: list | None = None) -> dict:
         """Read a checkpoint safely and put its weights into the model, all of them or an error."""
-        content = checkpoints.load(filename)
+        content, model = checkpoints.load(filename), unwrapped(self.model)
+        if self.is_resuming:
+            content = resuming.fitted(content, model, filename, is_forced=self.is_forced)
         self.call_hook("after_load_checkpoint", checkpoint=content)
-        model = unwrapped(self.model)
         checkpoints.load_weights(model, filename, content=content)
         self._has_loaded = True
         self.logger.info("loaded %s", filename)
@@ -196,7 +198,7 @@ class Runner(MMEngineRunner):
             self.set_randomness(**self._randomness_cfg)
         self.message_hub.load_state_dict(content["message_hub"])
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-        self.optim_wrapper.load_state_dict(content["optimizer"])
+        resuming.load_optimizer(self.optim_wrapper, content["optimizer"], filename, is_forced=self.is_forced)
         put_gradients(self.model, content.get("gradients", {}))
         if self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
@@ -247,7 +249,7 @@ class Runner(MMEngineRunner):
 
 
 def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume: bool | str | Path = False,
-          device: str = "auto", amp: bool = False, launcher: str = "none") -> dict[str, Any]:
+          device: str = "auto", amp: bool = False, launcher: str = "none", force: bool = False) -> dict[str, Any]:
     """Train a config and write its work folder: config.py, scalars.jsonl, checkpoints, pictures, metrics.json.
 
     Args:
@@ -259,6 +261,7 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
         device: "auto", "cpu", "cuda" or "cuda:<n>".
         amp: mixed precision.
         launcher: "none" or "pytorch" (started by torchrun).
+        force: resume even where the model has changed: weights that fit are taken, the optimizer starts anew.
 
     Returns:
         the metrics of the last validation as fractions in 0..1, with config, seed, iterations, seconds, device.
@@ -267,6 +270,8 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
         DiskError: `work_dir` cannot be written (before the first step) or fills up later.
         NonFiniteLossError: the loss is not finite.
     """
+    if cfg.get("train_cfg") is None:
+        raise ConfigError(f"{name_of(cfg)} trains nothing: it has no train_cfg. `clipapps test` evaluates it.")
     started, cfg = time.monotonic(), copy.deepcopy(cfg)
     folder, is_first = Path(work_dir), process_rank(launcher) == 0
     complete(cfg, folder, seed=seed, device=device, launcher=launcher)
@@ -277,9 +282,10 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
         if amp:
             use_mixed_precision(cfg, pick_device(device))
         if is_first:
-            _begin(cfg, folder, is_resuming=checkpoint is not None)
+            _begin(cfg, folder, is_resuming=checkpoint is not None, force=force)
         cfg.resume, cfg.load_from = checkpoint is not None, str(checkpoint) if checkpoint else cfg.get("load_from")
         with closing(Runner.from_cfg(cfg)) as runner:
+            runner.is_forced = force and checkpoint is not None
             with noted_signals() as runner.interruption:
                 runner.train()
             if runner.val_loop is not None and not runner.metrics:  # resumed after the last validation had begun
@@ -287,40 +293,43 @@ def train(cfg: Config, work_dir: str | Path, *, seed: int | None = None, resume:
             return _report(runner, folder, started)
 
 
-def test(cfg: Config, weights: str | Path, out: str | Path, *, device: str = "auto") -> dict[str, Any]:
+def test(cfg: Config, weights: str | Path | None, out: str | Path, *, device: str = "auto") -> dict[str, Any]:
     """Evaluate weights on the config's test set and write metrics.json into `out`.
 
     Args:
         cfg: from `load_config`; its pretrained weights are not loaded.
-        weights: safetensors or a checkpoint of this config's model.
+        weights: safetensors or a checkpoint of this config's model; None for a config that trains nothing.
         out: folder, made if absent.
         device: "auto", "cpu", "cuda" or "cuda:<n>".
 
     Raises:
         ConfigError: the config has no test set.
-        WeightsError: the weights cannot be read or belong to another model.
+        WeightsError: the weights cannot be read, belong to another model, or are not given for a model that trains.
     """
     started, cfg = time.monotonic(), copy.deepcopy(cfg)
     folder = Path(out)
     if cfg.get("test_dataloader") is None:
         raise ConfigError(f"{cfg.filename} has no test_dataloader, so there is nothing to test.")
+    if weights is None and cfg.get("train_cfg") is not None and cfg.get("load_from") is None:
+        raise WeightsError(f"The model of {name_of(cfg)} has to be trained first; name the weights to test: "
+                           f"clipapps test CONFIG work_dirs/{name_of(cfg)}/best.safetensors")
     complete(cfg, folder, seed=None, device=device, launcher="none")
     open_folder(folder)
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler",
                 "val_dataloader", "val_cfg", "val_evaluator"):
         cfg[key] = None
-    cfg.resume, cfg.load_from = False, str(weights)
+    cfg.resume, cfg.load_from = False, str(weights) if weights is not None else cfg.get("load_from")
     with closing(Runner.from_cfg(cfg)) as runner:
         runner.test()
         return _report(runner, folder, started)
 
 
-def _begin(cfg: Config, folder: Path, *, is_resuming: bool) -> None:
+def _begin(cfg: Config, folder: Path, *, is_resuming: bool, force: bool) -> None:
     """Set an earlier run aside, or show how the config differs from the resumed one; write config.py."""
     content = portable(cfg)
     if is_resuming:
-        if (folder / CONFIG).is_file() and (changes := config_changes(read_config(folder / CONFIG), content)):
-            print("\n".join(["The config has changed since the run began:", *changes]), flush=True)
+        if (folder / CONFIG).is_file():
+            print_config_changes(read_config(folder / CONFIG), content, is_forced=force)
     elif old := set_aside(folder):
         print(f"An earlier run was moved to {old}.", flush=True)
         start = Path(cfg.get("load_from") or old)

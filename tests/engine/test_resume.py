@@ -17,7 +17,7 @@ import torch
 
 from clipapps.engine import checkpoint, resume, runner
 from clipapps.engine.config import load_config
-from clipapps.errors import ConfigError, WeightsError
+from clipapps.errors import WeightsError
 
 OVERRIDES = ("train_dataloader.dataset.augment=True", "optim_wrapper.clip_grad.max_norm=1.0",
              "default_hooks.checkpoint.max_keep=9",
@@ -127,14 +127,50 @@ def test_weights_alone_cannot_be_resumed(tmp_path, train_toy):
         train_toy(tmp_path / "b", resume=tmp_path / "a" / "best.safetensors")
 
 
-def test_another_model_is_refused_and_other_changes_are_shown(tmp_path, train_toy, toy_config, capsys):
+def test_other_changes_of_the_config_are_shown(tmp_path, train_toy, capsys):
     train_toy(tmp_path)
-    with pytest.raises(ConfigError, match=r"another model; model\.dropout differs"):
-        train_toy(tmp_path, "model.dropout=0.2", resume=True)
     assert train_toy(tmp_path, "model.width=8", "optim_wrapper.optimizer.lr=0.02", resume=True)
     shown = capsys.readouterr().out
     assert "-     optimizer=dict(lr=0.01" in shown
     assert "+     optimizer=dict(lr=0.02" in shown
+    assert "The numbers of optimizer and schedules come from the checkpoint" in shown
+
+
+def test_another_model_is_refused_unless_forced(tmp_path, train_toy, toy_config, clipapps_cli):
+    """A part that the config names, and weights of another shape: both are told, and --force goes on with the rest."""
+    train_toy(tmp_path, "train_cfg.max_iters=20", "custom_hooks=[{'type':'EMAHook'}]")
+    before = checkpoint.load(tmp_path / "iter_20.pth")["state_dict"]
+    common = ("train", toy_config, "--work-dir", tmp_path, "custom_hooks=[{'type':'EMAHook'}]")
+    part = clipapps_cli(*common, "--resume", "model.dropout=0.2")
+    assert part.code == 2 and "another model; model.dropout differs" in part.err
+    shapes = clipapps_cli(*common, "--resume", tmp_path / "iter_20.pth", "model.depth=3", "--work-dir", tmp_path / "b",
+                          "optim_wrapper.optimizer.lr=0.0", "optim_wrapper.optimizer.weight_decay=0.0")
+    assert shapes.code == 2
+    assert "2 missing, 0 unexpected, 0 of another shape" in shapes.err and "net.5.bias, net.5.weight" in shapes.err
+    assert "--force" in shapes.err and not (tmp_path / "b").exists()
+    forced = clipapps_cli(*common, "--resume", "--force", "model.depth=3", "model.dropout=0.2",
+                          "optim_wrapper.optimizer.lr=0.0", "optim_wrapper.optimizer.weight_decay=0.0",
+                          "train_cfg.max_iters=21")
+    assert forced.code == 0, forced.err
+    assert "+ model = dict(depth=3" in forced.out
+    assert "Going on with the 9 that fit; the optimizer starts anew" in forced.out
+    after = checkpoint.load(tmp_path / "iter_21.pth")["state_dict"]
+    assert torch.equal(before["net.0.weight"], after["net.0.weight"])
+    assert set(after) - set(before) == {"net.5.weight", "net.5.bias"}
+
+
+def test_another_optimizer_is_refused_unless_forced(tmp_path, train_toy, capsys):
+    train_toy(tmp_path, "train_cfg.max_iters=20")
+    groups = ("optim_wrapper.paramwise_cfg={'bias_lr_mult': 2.0}",)
+    with pytest.raises(WeightsError, match=r"The optimizer of .*iter_20\.pth does not fit"):
+        train_toy(tmp_path, *groups, resume=True)
+    assert train_toy(tmp_path, *groups, resume=True, force=True)["iterations"] == 40
+    assert "it starts anew" in capsys.readouterr().out
+
+
+def test_force_goes_with_resume(tmp_path, toy_config, clipapps_cli):
+    result = clipapps_cli("train", toy_config, "--work-dir", tmp_path / "run", "--force")
+    assert result.code == 2 and "--force goes with --resume" in result.err
 
 
 def start(folder: Path, *overrides: str, delay: float = 0.0) -> subprocess.Popen[str]:

@@ -15,10 +15,11 @@ class ToyModel(BaseModel):
     """Two-class perceptron; its loss is NaN at the steps in `poison`, its gradient at those in `burst`."""
 
     def __init__(self, width: int = 8, dropout: float = 0.1, poison: tuple = (), burst: tuple = (),
-                 norm: bool = True) -> None:
+                 norm: bool = True, depth: int = 2) -> None:
         super().__init__()
+        more = [nn.Linear(2, 2) for _ in range(depth - 2)]
         self.net = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width) if norm else nn.Identity(), nn.ReLU(),
-                                 nn.Dropout(dropout), nn.Linear(width, 2))
+                                 nn.Dropout(dropout), nn.Linear(width, 2), *more)
         self.poison = poison
         self.burst = burst
         self.initialized = 0
