@@ -33,11 +33,18 @@ class SegmentationFolder(BaseSegDataset):
                       num_classes=len(self.metainfo["classes"]))
         records = [dict(img_path=str(image), seg_map_path=str(labels / image.relative_to(root).with_suffix(".png")),
                         seg_fields=[], **shared) for image in images]
-        missing = [record for record in records if not Path(record["seg_map_path"]).is_file()]
-        if missing:
-            raise DataError(f"{len(missing)} of {len(records)} images have no label map, the first is "
-                            f"{missing[0]['img_path']}: expected {missing[0]['seg_map_path']}.")
+        self._listed = len(records)
+        self._missing = [record for record in records if not Path(record["seg_map_path"]).is_file()]
         return records
+
+    def full_init(self) -> None:
+        """List the samples, then refuse a folder in which some have no label map; `data check` reads the others."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        if self._missing:
+            raise DataError(f"{len(self._missing)} of {self._listed} images have no label map, the first is "
+                            f"{self._missing[0]['img_path']}: expected {self._missing[0]['seg_map_path']}.")
 
     def _files(self, key: str) -> list[Path]:
         folder = Path(self.data_prefix[key])
