@@ -101,11 +101,18 @@ class ContrastivePretrainer(BaseModel):
         if mode == "predict":
             return self.predict(inputs, caption, meaning, **sample)
         if mode == "loss":
-            self.clamp_logit_scale()
+            return self.loss(inputs, caption, meaning)
         image_embeds = F.normalize(self.encode_images(inputs, dense=None).pooled.float(), dim=-1)
-        text_embeds = self.encode_captions(caption)
-        if mode == "tensor":
-            return image_embeds, text_embeds
+        return image_embeds, self.encode_captions(caption)
+
+    def loss(self, inputs: Tensor, caption: Sequence[str], meaning: Tensor) -> dict[str, Tensor]:
+        """The contrastive loss of a batch, beside it the temperature and the share of pictures that find their text."""
+        self.clamp_logit_scale()
+        return self.contrast(self.encode_images(inputs, dense=None).pooled, caption, meaning)
+
+    def contrast(self, pooled: Tensor, caption: Sequence[str], meaning: Tensor) -> dict[str, Tensor]:
+        """`loss` of image embeddings (B, D) that are there already."""
+        image_embeds, text_embeds = F.normalize(pooled.float(), dim=-1), self.encode_captions(caption)
         scale = self.backbone.logit_scale()
         image_embeds, text_embeds, meaning = map(gather_batch, (image_embeds, text_embeds, meaning))
         with torch.no_grad():
@@ -114,11 +121,12 @@ class ContrastivePretrainer(BaseModel):
         loss = contrastive_loss(image_embeds, text_embeds, scale, meaning)
         return dict(loss=loss, logit_scale=scale.detach(), accuracy=hits)
 
-    def encode_images(self, inputs: Tensor, dense: str | None) -> Features:
-        """(B, 3, H, W) uint8 RGB -> Features."""
-        images = self.backbone.normalize(inputs.float() / 255).contiguous(memory_format=self.memory_format)
+    def encode_images(self, inputs: Tensor, dense: str | None, backbone: CLIPBackbone | None = None) -> Features:
+        """(B, 3, H, W) uint8 RGB -> Features of the backbone that is trained, or of another."""
+        backbone = backbone or self.backbone
+        images = backbone.normalize(inputs.float() / 255).contiguous(memory_format=self.memory_format)
         with torch.autocast(inputs.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            return self.backbone(images, dense=dense)
+            return backbone(images, dense=dense)
 
     def encode_captions(self, captions: Sequence[str]) -> Tensor:
         """Texts -> (B, D), normalized; the batch is cut to its longest text, which halves the text tower's work."""

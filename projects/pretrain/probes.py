@@ -22,7 +22,7 @@ _TEMPLATES = {"category": _NAMING, "color": _ADJECTIVE, "texture": _ADJECTIVE, "
 TOY_PROBES: dict[str, dict[str, tuple[str, ...]]] = {
     **{name: dict(names=_NAMES.get(name, ATTRIBUTES[name]), templates=_TEMPLATES[name]) for name in _TEMPLATES},
     # asked of scenes whose objects share their category; captions never say "one"
-    "count": dict(names=COUNT_WORDS[MIN_COUNT:], templates=tuple(f"{{}} {plural(category)}" for category in CATEGORIES)),
+    "count": dict(names=COUNT_WORDS[MIN_COUNT:], templates=tuple(f"{{}} {plural(name)}" for name in CATEGORIES)),
     "dense": dict(names=("background", *CATEGORIES), templates=_NAMING),
 }
 """Attribute -> dict(names, templates), in the order of the attribute's values; see `ContrastivePretrainer`."""

@@ -1,6 +1,7 @@
-"""The third, short run of the tiny CLIP ResNet: captions that name what the first two seldom named.
+r"""The third, short run of the tiny CLIP ResNet: captions that name what the first two seldom named.
 
-    clipapps train pretrain/clip_rn_tiny_toyworld_attributes load_from=work_dirs/clip_rn_tiny_toyworld_refine/iter_500.pth
+    clipapps train pretrain/clip_rn_tiny_toyworld_attributes \
+        load_from=work_dirs/clip_rn_tiny_toyworld_refine/iter_500.pth
 
 Half of all scenes are backlit or dark and half of all objects tilted, since an attribute that is nearly always the same
 is never worth naming to a contrastive loss.
