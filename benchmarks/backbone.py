@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import argparse
 import resource
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from measure import machine, paired
 
 from clipapps import CLIPBackbone
 
 ARCHS = ("ViT-B-16", "RN50", "tiny-rn")
 BATCHES = (1, 8)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def compare(arch: str, batch: int, dense: str | None, pairs: int) -> tuple[float, float, float]:
@@ -39,11 +30,7 @@ def compare(arch: str, batch: int, dense: str | None, pairs: int) -> tuple[float
         return backbone(images)
 
     with torch.inference_mode():
-        plain(), ours()
-        measured = [(seconds(plain), seconds(ours)) for _ in range(pairs)]
-    theirs, our = zip(*measured, strict=True)
-    ratio = statistics.median(b / a for a, b in measured)
-    return statistics.median(theirs), statistics.median(our), ratio
+        return paired(plain, ours, pairs)
 
 
 def main() -> None:
@@ -52,7 +39,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--archs", nargs="+", default=list(ARCHS))
     args = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.pairs} pairs")
+    print(f"{machine()}, {args.pairs} pairs")
     print(f"{'model':10} {'batch':>5} {'output':>10} {'open_clip':>10} {'ours':>10} {'ratio':>6}")
     for arch in args.archs:
         for batch in BATCHES:
