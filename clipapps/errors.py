@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_ALLOCATORS_SAY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # host, device, and its libraries
+
 
 class ClipAppsError(Exception):
     """Base of every error with a message written for the user; `exit_code` is the command line's answer."""
@@ -40,10 +42,23 @@ class DiskError(ClipAppsError):
     exit_code = 3
 
 
+class OutOfMemoryError(ClipAppsError):
+    """The memory of the machine or of its accelerator is not enough; the message names cures."""
+
+    exit_code = 4
+
+
 class NonFiniteLossError(ClipAppsError):
     """The loss is not finite."""
 
     exit_code = 5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for MemoryError and for torch's device and host allocators, told by name: torch may not be imported yet."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATORS_SAY))
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from clipapps import __version__
 from clipapps.cli.parsing import HelpFormatter
-from clipapps.errors import ClipAppsError, did_you_mean
+from clipapps.errors import ClipAppsError, did_you_mean, is_out_of_memory
 
 VERBS = ("quickstart", "list", "train", "test", "predict", "convert", "config", "data", "doctor")
 
@@ -68,7 +68,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"error: The disk refuses. {what}. Free some space, or choose a folder that may be written.", DISK
     if isinstance(error, ImportError) and (absent := _absent(error)):
         return f"error: {absent} `clipapps doctor` names what to install.", INPUT_WRONG
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return ("error: Out of memory. Try a smaller batch or a smaller image size, "
                 "for example `train_dataloader.batch_size=2`."), MEMORY
     return (f"error: {type(error).__name__}: {_last_words(error)}\nThis looks like a fault in clipapps rather than in "
@@ -82,13 +82,6 @@ def _absent(error: ImportError) -> str:
         return f"The package {error.name.partition('.')[0]!r} is not installed."
     library = re.match(r"(\S+): cannot open shared object file", str(error))
     return f"The system library {library[1]} is missing." if library else ""
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """True for MemoryError and for torch's device and host allocators, told by name: torch may not be imported yet."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 def _last_words(error: BaseException) -> str:

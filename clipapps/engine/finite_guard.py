@@ -23,6 +23,7 @@ class FiniteGuard:
 
     optimizer: torch.optim.Optimizer
     was_skipped = False
+    is_updating = False  # stays True when the update itself fails: some weights are new then, some old
     _inner_count = 0
     _before: list[tuple[torch.Tensor, torch.Tensor]] = []  # noqa: RUF012  replaced, never changed
 
@@ -52,15 +53,21 @@ class FiniteGuard:
                      if parameter.grad is not None]
         is_scaled = scaler is not None and scaler.is_enabled()
         if is_scaled or not gradients or _everywhere(_are_finite(gradients)):
+            self.is_updating = True
             super().step(**kwargs)  # type: ignore[misc]
+            self.is_updating = False
         else:
             self._skip()
 
-    def _skip(self) -> None:
-        self.was_skipped = True
+    def undo_forward(self) -> None:
+        """Put back the running statistics as they were before the forward pass."""
         with torch.no_grad():
             for buffer, before in self._before:
                 buffer.copy_(before)
+
+    def _skip(self) -> None:
+        self.was_skipped = True
+        self.undo_forward()
 
 
 def guarded(kind: type) -> type:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 POINTER = "last_checkpoint"
 _SHOWN = 6
+_WITHOUT_WEIGHTS = {"grad_checkpoint", "with_cp"}  # arguments of a model that change its speed and memory alone
 
 
 def point_to(checkpoint: str | Path) -> None:
@@ -127,6 +128,8 @@ def _parts(node: Any, path: str = "model") -> dict[str, str]:
         return {}
     found = {}
     for key, value in node.items():
+        if key in _WITHOUT_WEIGHTS:
+            continue
         found[f"{path}.{key}"] = str(value).rpartition(".")[2].rstrip("'>") if key == "type" else ""
         found.update(_parts(value, f"{path}.{key}"))
     return found

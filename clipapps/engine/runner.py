@@ -28,8 +28,10 @@ from clipapps.engine.config import read_config
 from clipapps.engine.config_name import name_of
 from clipapps.engine.finite_guard import FiniteGuard, guarded
 from clipapps.engine.hooks.random_state import KEY, gathered_random_states
+from clipapps.engine.hooks.step_start import StepStart
 from clipapps.engine.interruption import Interruption, noted_signals
 from clipapps.engine.loaders import build_dataloader
+from clipapps.engine.out_of_memory import out_of_memory
 from clipapps.engine.precision import use_mixed_precision
 from clipapps.engine.resume import print_config_changes
 from clipapps.engine.run_config import DEFAULT_SEED, complete, pick_device, portable, process_rank
@@ -43,7 +45,7 @@ from clipapps.engine.training_state import (
     unwrapped,
 )
 from clipapps.engine.work_dir import CONFIG, METRICS, gone_if_nothing_ran, open_folder, set_aside
-from clipapps.errors import ConfigError, WeightsError
+from clipapps.errors import ConfigError, WeightsError, is_out_of_memory
 from clipapps.registry import RUNNERS
 
 
@@ -62,6 +64,7 @@ class Runner(MMEngineRunner):
         self.metrics: dict[str, float] = {}
         self.interruption = Interruption({})
         self.is_forced = False
+        self.step_start: StepStart | None = None
         super().__init__(*args, **kwargs)
 
     @property
@@ -99,6 +102,19 @@ class Runner(MMEngineRunner):
         """Register one of the config's hooks."""
         with built_from("hooks"):
             super().register_hook(hook, priority)
+
+    def train(self) -> torch.nn.Module:
+        """Train; see mmengine's Runner.
+
+        Raises:
+            OutOfMemoryError: after saving where the step began; the message has the cures.
+        """
+        try:
+            return super().train()
+        except Exception as error:
+            if is_out_of_memory(error) and isinstance(self.optim_wrapper, OptimWrapper):
+                raise out_of_memory(self, error) from error
+            raise
 
     @property
     def _log_dir(self) -> str:

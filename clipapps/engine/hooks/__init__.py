@@ -13,15 +13,17 @@ from clipapps.engine.hooks.interruption import InterruptionHook
 from clipapps.engine.hooks.pictures import SamplePictureHook
 from clipapps.engine.hooks.progress import ProgressLogger
 from clipapps.engine.hooks.random_state import RandomStateHook
+from clipapps.engine.hooks.step_start import StepStartHook
 
 __all__ = ["CheckpointHook", "CurvesHook", "FiniteLossHook", "InterruptionHook", "ProgressLogger", "RandomStateHook",
-           "SamplePictureHook", "DEFAULT_HOOKS", "merge_default_hooks"]
+           "SamplePictureHook", "StepStartHook", "DEFAULT_HOOKS", "merge_default_hooks"]
 
 DEFAULT_HOOKS: dict[str, type] = {
     "runtime_info": RuntimeInfoHook,
     "timer": IterTimerHook,
     "sampler_seed": DistSamplerSeedHook,
     "random_state": RandomStateHook,
+    "step_start": StepStartHook,
     "finite_loss": FiniteLossHook,
     "logger": ProgressLogger,
     "param_scheduler": ParamSchedulerHook,

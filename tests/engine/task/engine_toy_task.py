@@ -12,15 +12,19 @@ from clipapps.errors import BadSampleError
 
 
 class ToyModel(BaseModel):
-    """Two-class perceptron; its loss is NaN at the steps in `poison`, its gradient at those in `burst`."""
+    """Two-class perceptron; its loss is NaN at the steps in `poison`, its gradient at those in `burst`.
+
+    `hungry` is a step and how it runs out of memory: "host" or "device" in the forward pass, or "backward".
+    """
 
     def __init__(self, width: int = 8, dropout: float = 0.1, poison: tuple = (), burst: tuple = (),
-                 norm: bool = True, depth: int = 2) -> None:
+                 norm: bool = True, depth: int = 2, hungry: tuple = ()) -> None:
         super().__init__()
         more = [nn.Linear(2, 2) for _ in range(depth - 2)]
         self.net = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width) if norm else nn.Identity(), nn.ReLU(),
                                  nn.Dropout(dropout), nn.Linear(width, 2), *more)
         self.poison = poison
+        self.hungry = hungry
         self.burst = burst
         self.initialized = 0
         self.steps = 0
@@ -36,9 +40,21 @@ class ToyModel(BaseModel):
             if self.steps in self.burst:
                 logits.register_hook(lambda gradient: gradient * float("inf"))
             loss = nn.functional.cross_entropy(logits, label)
+            how = self.hungry[1] if self.hungry and self.hungry[0] == self.steps else None
+            if how == "backward":
+                logits.register_hook(lambda gradient: exhaust("host"))
+            elif how:
+                exhaust(how)
             return dict(loss=loss * float("nan") if self.steps in self.poison else loss)
         return [dict(pred=int(p), label=int(t), logits=row)
                 for p, t, row in zip(logits.argmax(1), label, logits, strict=True)]
+
+
+def exhaust(memory: str) -> None:
+    """Ask the allocator for a petabyte, or fail as the accelerator's does."""
+    if memory == "device":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ...")
+    torch.empty(2**50, dtype=torch.uint8)
 
 
 class Strict:
