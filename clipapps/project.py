@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 from clipapps.errors import UserError, did_you_mean
 
@@ -23,7 +24,8 @@ class Project:
         modules: modules to import when a class of this project is first needed by name.
         config_keys: top-level config keys the project adds to mmengine's.
         inferencer: "module:Class" of the one-call inference class, if there is one.
-        converter: "module:function" that turns an authors' checkpoint into ours, if there is one.
+        converter: "module:function" that turns an authors' checkpoint into ours (`engine.convert.Converter`), if any.
+        exporter: "module:function" that makes a trained model ready for export (`engine.export.Exporter`), if any.
         weights: shipped weights: name -> file relative to the package; the first is the default.
         extra: the pip extra that installs what the project needs.
     """
@@ -35,8 +37,18 @@ class Project:
     config_keys: tuple[str, ...] = ()
     inferencer: str | None = None
     converter: str | None = None
+    exporter: str | None = None
     weights: dict[str, str] = field(default_factory=dict)
     extra: str | None = None
+
+
+    def part(self, name: str) -> Any:
+        """What "inferencer", "converter" or "exporter" names, imported; raises UserError when the project has none."""
+        reference = getattr(self, name)
+        if reference is None:
+            raise UserError(f"The project {self.name!r} has no {name}. `clipapps list projects` shows the others.")
+        module, _, attribute = reference.partition(":")
+        return getattr(importlib.import_module(module), attribute)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import re
+import shlex
 import struct
 import zipfile
 from pathlib import Path
@@ -27,6 +28,17 @@ TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 #: the largest published CLIP has about 2,000 tensors and a header of 0.3 MB
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 50_000
+
+
+class ForeignTypesError(WeightsError):
+    """A pickle holds more than tensors and plain values; `names` are the types it asked for first."""
+
+    def __init__(self, path: Path, names: list[str]) -> None:
+        asked = f" (it asks for {', '.join(names[:5])})" if names else ""
+        super().__init__(f"{path} was not read: it is a pickle that holds more than tensors and plain values{asked}, "
+                         "and reading such a file can run code. Ask its author for safetensors or, if you trust it, "
+                         f"make safetensors of it: clipapps convert --trust {shlex.quote(str(path))}")
+        self.names = names
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -99,7 +111,7 @@ def _load_torch(path: Path) -> dict[str, Any]:
                 _refuse_bomb(path, archive)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(_refusal(path, str(error))) from error
+        raise ForeignTypesError(path, _types_in(str(error))) from error
     except WeightsError:
         raise
     except Exception as error:  # a damaged zip or pickle raises anything from EOFError to RuntimeError
@@ -110,12 +122,8 @@ def _load_torch(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refusal(path: Path, message: str) -> str:
-    names = sorted(set(re.findall(r"GLOBAL ([\w.]+)", message) + re.findall(r"`([\w.]+)`", message)))
-    asked = f" (it asks for {', '.join(names[:5])})" if names else ""
-    return (f"{path} was not read: it is a pickle that holds more than tensors and plain values{asked}, and reading "
-            "such a file can run code. Ask its author for safetensors, or load it yourself where you trust it and "
-            "save its tensors with safetensors.torch.save_file.")
+def _types_in(message: str) -> list[str]:
+    return sorted(set(re.findall(r"GLOBAL ([\w.]+)", message)))
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -186,7 +194,7 @@ def _load_torchscript(path: Path) -> dict[str, Any]:
             _refuse_bomb(path, archive, f"{root}/data")
             tensors = _tensors_below(_TensorUnpickler(archive, root).load())
     except pickle.UnpicklingError as error:
-        raise WeightsError(_refusal(path, str(error))) from error
+        raise ForeignTypesError(path, _types_in(str(error))) from error
     except WeightsError:
         raise
     except Exception as error:

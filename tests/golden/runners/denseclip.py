@@ -188,7 +188,7 @@ def segmentor(case: Any) -> None:
     model.set_token_ids(case.input("token_ids"))
     leaves = {name.removeprefix("grad.") for name in case.names("grad.")}
     official = {name: value.requires_grad_() if name in leaves else value for name, value in case.state.items()}
-    ours = convert.convert_segmentor(official)
+    ours = convert.convert_model(official)
     convert.check_complete(convert.fill_unused(ours, model), model)
     if case.has("gt"):
         compare_losses(case, model, official, ours)
