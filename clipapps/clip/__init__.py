@@ -12,12 +12,16 @@ from clipapps.clip.features import Features
 from clipapps.clip.freezing import parameter_groups, set_trainable
 from clipapps.clip.positions import resize_positions
 from clipapps.clip.prompts import insert_contexts
+from clipapps.clip.text_cache import VersionedCache
+from clipapps.clip.tiny import builtin_weights
 
 __all__ = [
     "CLIPBackbone",
     "DenseAttentionPool",
     "Features",
     "Insertion",
+    "VersionedCache",
+    "builtin_weights",
     "insert_contexts",
     "parameter_groups",
     "resize_positions",

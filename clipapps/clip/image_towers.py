@@ -117,6 +117,7 @@ class ResNetTower(ImageTower):
 class _TokenTower(ImageTower):
     """What open_clip's and timm's vision transformers share: a grid of tokens through the block loop."""
 
+    visual: Any
     blocks: Sequence[nn.Module]
     width: int
 
@@ -139,8 +140,8 @@ class _TokenTower(ImageTower):
         return self.stride
 
     @abstractmethod
-    def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens with positions after the tower's first norm, and the grid (h, w)."""
+    def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int], int]:
+        """Tokens with positions after the tower's first norm, the grid (h, w), and how many tokens are the image's."""
 
     @abstractmethod
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,8 +154,12 @@ class _TokenTower(ImageTower):
     @override
     def __call__(self, images: Tensor, dense: str | None, insertions: Sequence[Insertion]) -> Features:
         options, last = self.options, len(self.blocks) - 1
-        tokens, grid = self.embed(images, insertions)
-        count = tokens.shape[1] if not insertions else self.num_prefix + grid[0] * grid[1]
+        tokens, grid, count = self.embed(images, insertions)
+        has_maps = bool(options.out_indices) or dense is not None
+        if has_maps and self.visual.training and count != self.num_prefix + grid[0] * grid[1]:
+            raise UserError("This image tower drops patches while it trains (patch dropout), so it has no feature maps "
+                            "then. Ask for none (out_indices=() and dense=None), use eval(), or build the architecture "
+                            "with patch_dropout 0.")
         taps = {*options.out_indices, last - 1} if dense == "value" else set(options.out_indices)
         first = tokens
         tokens, tapped = run_blocks(self.blocks, tokens, insertions=insertions, taps=taps,
@@ -192,7 +197,7 @@ class ViTTower(_TokenTower):
             visual.ln_post, visual.proj = nn.Identity(), None
 
     @override
-    def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int]]:
+    def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int], int]:
         visual, options = self.visual, self.options
         x = visual.conv1(images)  # (B, C, h, w)
         grid = (x.shape[2], x.shape[3])
@@ -202,9 +207,10 @@ class ViTTower(_TokenTower):
         positions = resize_positions(visual.positional_embedding, grid, mode=options.position_mode,
                                      interpolation=options.position_interpolation)
         x = visual.patch_dropout(x + positions.to(x.dtype))
+        count = x.shape[1]
         for insertion in insertions:
             x = insertion.embed(x)
-        return visual.ln_pre(x), grid
+        return visual.ln_pre(x), grid, count
 
     @override
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,7 +245,7 @@ class TimmViTTower(_TokenTower):
             self.trunk.norm, self.trunk.attn_pool, visual.head = nn.Identity(), None, nn.Identity()
 
     @override
-    def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int]]:
+    def embed(self, images: Tensor, insertions: Sequence[Insertion]) -> tuple[Tensor, tuple[int, int], int]:
         trunk, options = self.trunk, self.options
         x = trunk.patch_embed.proj(images)  # (B, C, h, w)
         grid = (x.shape[2], x.shape[3])
@@ -253,9 +259,10 @@ class TimmViTTower(_TokenTower):
         else:
             x = torch.cat([*prefix, x], dim=1) + positions
         x = trunk.patch_drop(trunk.pos_drop(x))
+        count = x.shape[1]
         for insertion in insertions:
             x = insertion.embed(x)
-        return trunk.norm_pre(x), grid
+        return trunk.norm_pre(x), grid, count
 
     @override
     def finish(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

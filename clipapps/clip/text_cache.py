@@ -5,25 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 Value = TypeVar("Value")
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> tuple[Any, ...]:
-    """Identity and version of each tensor: it changes with every in-place update and every replacement.
+    """Storage, version, and where it is trainable the contents of each tensor: equal only while nothing has changed.
 
-    Torch does not count updates through `.data`, nor those of tensors made in inference mode.
+    The version counts in-place updates; the weak reference tells a replaced storage even at a reused address. Writes
+    through `.data` are counted by neither (an average of weights that is swapped in for an evaluation is written so),
+    hence two sums over what is trainable. Frozen tensors are not summed: reading a large frozen tower at every call
+    would cost more than it guards against.
     """
-    return tuple((tensor.data_ptr(), None if tensor.is_inference() else tensor._version, tensor.dtype, tensor.device)
-                 for tensor in tensors)
+    tensors = list(tensors)
+    return (*((StorageWeakRef(tensor.untyped_storage()), tensor.storage_offset(), tensor.shape, tensor.dtype,
+               tensor.device, None if tensor.is_inference() else tensor._version) for tensor in tensors),
+            _sums([tensor.detach() for tensor in tensors if tensor.requires_grad]))
+
+
+def _sums(tensors: list[Tensor]) -> tuple[float, ...]:
+    """Sum and norm of each tensor, fetched from the device at once."""
+    if not tensors:
+        return ()
+    parts = [part.to(torch.float64) for tensor in tensors
+             for part in (tensor.sum(), torch.linalg.vector_norm(tensor.float()))]
+    return tuple(torch.stack([part.to(parts[0].device) for part in parts]).tolist())
 
 
 class VersionedCache(Generic[Value]):
     """Remember the value computed last, keyed on plain facts and on tensors.
 
-    Names and ids go into `key`; parameters into `tensors`: an optimizer step or a loaded checkpoint raises their
-    version, so the next call computes anew. So does a value that a caller has changed in place.
+    Names and ids go into `key`, parameters into `tensors`: after an optimizer step, a loaded checkpoint, or a move to
+    another device the next call computes anew. So it does when a caller has changed the value in place. A copy of a
+    cache is empty.
 
     >>> import torch
     >>> cache, weight = VersionedCache(), torch.zeros(2)
@@ -38,6 +55,9 @@ class VersionedCache(Generic[Value]):
         self._key: Any = None
         self._stamp: Any = None
         self._value: Value | None = None
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
 
     def get(self, key: Any, tensors: Iterable[Tensor], compute: Callable[[], Value]) -> Value:
         """The remembered value, or the result of `compute` when the key or any tensor differs from last time."""

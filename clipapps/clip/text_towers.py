@@ -54,7 +54,13 @@ class TextTower:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (K, L) -> token embeddings (K, L, W), no positions yet."""
-        return self.holder.token_embedding(ids).to(self.holder.transformer.get_cast_dtype())
+        table = self.holder.token_embedding
+        try:
+            embeds = table(ids)
+        except IndexError as error:  # torch's own words are "index out of range in self"
+            raise UserError(f"Token ids go from 0 to {table.num_embeddings - 1} in this text tower; these go from "
+                            f"{int(ids.min())} to {int(ids.max())}. They belong to another tokenizer.") from error
+        return embeds.to(self.holder.transformer.get_cast_dtype())
 
     def __call__(self, embeds: Tensor, pool_index: Tensor, insertions: Sequence[Insertion] = ()) -> Tensor:
         """Token embeddings (K, L, W) and pooling positions (K,) -> text embeddings (K, D)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import PatchDropout
 
-from clipapps.clip import CLIPBackbone, open_clip_models, resize_positions
+from clipapps.clip import CLIPBackbone, Insertion, open_clip_models, resize_positions
 from clipapps.clip.blocks import value_path
 from clipapps.clip.weights import load_into
 from clipapps.errors import UserError, WeightsError
@@ -142,6 +144,39 @@ def test_drop_path_acts_in_training_only(build: Build) -> None:
     dropping.train()
     assert not torch.equal(dropping(images).pooled, dropping(images).pooled)
     assert plain.state_dict().keys() == dropping.state_dict().keys()
+
+
+@pytest.mark.parametrize("family", ["vit_token", "siglip_timm"])
+def test_patch_dropout_trains_the_pooled_embedding_and_refuses_maps(families: dict, family: str) -> None:
+    """In eval mode nothing is dropped; in training the maps do not exist, and the pooled embedding is open_clip's."""
+    arch = copy.deepcopy(families[family])
+    if family == "vit_token":
+        arch["vision_cfg"]["patch_dropout"] = 0.5
+    backbone = CLIPBackbone(arch, out_indices=(), dense=None)
+    if family == "siglip_timm":  # open_clip has no key for timm's own
+        backbone.model.visual.trunk.patch_drop = PatchDropout(0.5, num_prefix_tokens=0)
+    images = torch.randn(2, 3, *backbone.native_size)
+    torch.manual_seed(1)
+    pooled = backbone.train()(images).pooled
+    torch.manual_seed(1)
+    assert torch.equal(pooled, backbone.model.encode_image(images))
+    assert not torch.equal(backbone(images).pooled, pooled)
+    with pytest.raises(UserError, match="patch dropout.*out_indices=.. and dense=None"):
+        backbone(images, dense="projected")
+    assert backbone.eval()(images, dense="projected").dense is not None
+
+
+def test_prompts_appended_beside_dropped_patches_are_not_pooled(families: dict) -> None:
+    arch = copy.deepcopy(families["vit_average"])
+    arch["vision_cfg"]["patch_dropout"] = 0.5
+    backbone = CLIPBackbone(arch, out_indices=(), dense=None).train()
+
+    class Appended(Insertion):
+        def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+            return torch.cat([tokens, tokens.new_zeros(tokens.shape[0], 3, tokens.shape[2])], dim=1)
+
+    grid = (backbone.native_size[0] // backbone.stride) ** 2
+    assert backbone(torch.randn(1, 3, *backbone.native_size), insertions=[Appended()]).tokens.shape[1] == 1 + grid // 2
 
 
 def test_autocast_keeps_norms_in_float32_and_results_close(vit: CLIPBackbone) -> None:

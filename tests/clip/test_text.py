@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -95,6 +97,51 @@ def test_class_embeddings_refresh_when_an_input_changes(build: Build) -> None:
     assert not torch.equal(backbone.encode_classes(["star", "boat"]), first)
     backbone.model.load_state_dict({k: v * 0.5 for k, v in backbone.model.state_dict().items()})
     assert not torch.equal(backbone.encode_classes(["star", "boat"]), first)
+
+
+@pytest.mark.parametrize("trainable", ["none", "all"])
+def test_class_embeddings_refresh_when_storage_is_replaced(build: Build, trainable: str) -> None:
+    """Replaced twice between two calls, so that the second storage may stand where the first one stood."""
+    backbone = build("vit_token", trainable=trainable)
+    table = backbone.model.ln_final.bias
+    with torch.no_grad():
+        for value in range(5):
+            first = backbone.encode_classes(["star", "boat"])
+            table.data = torch.full_like(table, -1.0)
+            table.data = torch.randn_like(table) + value
+            assert not torch.equal(backbone.encode_classes(["star", "boat"]), first)
+
+
+def test_class_embeddings_refresh_when_an_average_of_weights_is_swapped_in(build: Build) -> None:
+    """Averages are swapped in through `.data`, which torch's versions do not count."""
+    backbone = build("vit_token", trainable="all")
+    table = backbone.model.token_embedding.weight
+    with torch.no_grad():
+        first = backbone.encode_classes(["star", "boat"])
+        assert backbone.encode_classes(["star", "boat"]) is first
+        table.data.copy_(0.9 * table.data + 0.1 * torch.randn_like(table))
+        swapped = backbone.encode_classes(["star", "boat"])
+        table.data.mul_(1.001)
+        assert not torch.equal(swapped, first)
+        assert not torch.equal(backbone.encode_classes(["star", "boat"]), swapped)
+
+
+def test_a_copied_backbone_has_a_cache_of_its_own(build: Build) -> None:
+    backbone = build("vit_token", trainable="none")
+    first = backbone.encode_classes(["star", "boat"])
+    other = pickle.loads(pickle.dumps(copy.deepcopy(backbone)))
+    assert torch.equal(other.encode_classes(["star", "boat"]), first)
+    with torch.no_grad():
+        other.model.ln_final.bias.add_(1.0)
+    assert not torch.equal(other.encode_classes(["star", "boat"]), first)
+    assert backbone.encode_classes(["star", "boat"]) is first
+
+
+def test_token_ids_of_another_tokenizer_are_named(vit: CLIPBackbone) -> None:
+    with pytest.raises(UserError, match="go from 0 to 49407 .* these go from 0 to 50000"):
+        vit.encode_text(torch.tensor([[49406, 0, 50000]]))
+    with pytest.raises(UserError, match="these go from -1 to 5"):
+        vit.embed_tokens(torch.tensor([[5, -1]]))
 
 
 def test_remembered_class_embeddings_survive_what_a_caller_does_to_them(build: Build) -> None:
