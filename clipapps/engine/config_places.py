@@ -50,7 +50,7 @@ BY_NAME: dict[str, Place] = {
 #: top-level keys that mmengine and our Runner read from the config besides the Runner's arguments
 EXTRA_TOP_LEVEL = frozenset({
     "device", "sync_bn", "find_unused_parameters", "model_wrapper_cfg", "compile", "activation_checkpointing",
-    "efficient_conv_bn_eval", "custom_imports", "runner_type"})
+    "efficient_conv_bn_eval", "custom_imports", "runner_type", "tta_model", "tta_pipeline"})
 #: keys that are given together or not at all
 GROUPS = (("train_dataloader", "train_cfg", "optim_wrapper"), ("val_dataloader", "val_cfg", "val_evaluator"),
           ("test_dataloader", "test_cfg", "test_evaluator"))
@@ -82,6 +82,7 @@ def top_level_places() -> dict[str, Place]:
     visualizer = Place("VISUALIZERS", default=Visualizer, provided=frozenset({"name", "save_dir"}))
     places = {
         "model": Place("MODELS"), "data_preprocessor": Place("MODELS"),
+        "tta_model": Place("MODELS", provided=frozenset({"module"})), "tta_pipeline": Place("TRANSFORMS"),
         "train_cfg": replace(loop, keys=frozenset({"by_epoch"})),
         "val_cfg": replace(loop, default=ValLoop), "test_cfg": replace(loop, default=EvaluationLoop),
         "optim_wrapper": _optim_wrapper(),

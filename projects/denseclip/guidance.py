@@ -110,7 +110,7 @@ class LanguageGuidance(nn.Module):
                                                  **required(context_decoder, "context_decoder", prompt_mode)})
         if prompt_mode == "post":
             self.gamma = nn.Parameter(torch.full((embed_dim,), gamma))
-        self._text_cache: VersionedCache[Tensor] = VersionedCache()
+        self._forget_text()
 
     # ---- the forward pass -------------------------------------------------------------------------------------
 
@@ -139,14 +139,18 @@ class LanguageGuidance(nn.Module):
 
         Remembered while gradients are off, until contexts, names, or text weights change.
         """
+        if self.training or torch.is_grad_enabled():
+            return self._encode_shared(names)
+        tensors: list[Tensor] = [*self.backbone.text_parameters()]
+        if self.prompt_mode != "template":
+            tensors += [self.token_ids, self.contexts]
+        cache = self._text_cache if names is None else self._vocabulary_cache
+        return cache.get(names and tuple(names), tensors, lambda: self._encode_shared(names))
+
+    def _encode_shared(self, names: Sequence[str] | None) -> Tensor:
         if self.prompt_mode == "template":
             return self.backbone.encode_classes(names or self.class_names, (self.template,)).unsqueeze(0)
-        ids = self._ids(names)
-        if self.training or torch.is_grad_enabled():
-            return encode_with_contexts(self.backbone, ids, self.contexts)
-        return self._text_cache.get(names and tuple(names), [self.token_ids, self.contexts,
-                                                             *self.backbone.text_parameters()],
-                                    lambda: encode_with_contexts(self.backbone, ids, self.contexts))
+        return encode_with_contexts(self.backbone, self._ids(names), self.contexts)
 
     def score_names(self, images: Tensor, names: Sequence[str]) -> Tensor:
         """Score maps (B, K', h, w) in -1..1 of normalized images for any names; no decoder, no training needed."""
@@ -185,8 +189,12 @@ class LanguageGuidance(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation; remembered text embeddings are dropped."""
-        self._text_cache = VersionedCache()
+        self._forget_text()
         return super().train(mode)
+
+    def _forget_text(self) -> None:
+        self._text_cache: VersionedCache[Tensor] = VersionedCache()  # of the own names
+        self._vocabulary_cache: VersionedCache[Tensor] = VersionedCache()  # of others: both may serve one image
 
 
 def visual_tokens(features: Features) -> Tensor:

@@ -17,22 +17,21 @@ from mmengine.registry import init_default_scope
 from PIL import Image as PILImage
 from torch import Tensor
 
-from clipapps.clip import CLIPBackbone
 from clipapps.clip.tiny import builtin_weights
 from clipapps.engine import checkpoint
 from clipapps.engine.atomic import atomic_file
 from clipapps.engine.config import list_configs, load_config
 from clipapps.errors import UserError, WeightsError
 from clipapps.inference import Image, Inferencer, Result
-from clipapps.projects.denseclip.guidance import pixel_text_scores
+from clipapps.projects.denseclip.maskclip import MaskCLIPSegmentor
 from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor
 from clipapps.registry import MODELS
-from clipapps.toyworld import CATEGORIES, known_words, split_words
+from clipapps.toyworld import known_words, split_words
 from clipapps.visualization.masks import distinct_colors, legend, overlay
 from clipapps.visualization.panels import stacked
 
 TINY_ARCH = "tiny-rn"
-TEMPLATES = ("{}", "a {}", "a photo of a {}")
+TRAINING_FREE = "denseclip/maskclip_tiny_toyworld"  # what runs without weights
 MIN_LEGEND_WIDTH = 320
 #: larger pictures are scaled down to this many pixels before the backbone sees them
 MAX_MODEL_PIXELS = 4_000_000
@@ -92,8 +91,9 @@ class SegmentationResult(Result):
 class DenseCLIPInferencer(Inferencer):
     """Semantic segmentation of pictures.
 
-    With `weights` of a trained config its segmentor runs. Class names other than the trained ones, and calls without
-    weights, are answered by score maps: cosine similarity of every position with every name, no decoder.
+    With `weights` of a trained config its segmentor runs; class names other than the trained ones are then answered by
+    its score maps: cosine similarity of every position with every name, no decoder. Without weights CLIP answers
+    alone, training-free (`MaskCLIPSegmentor`).
 
     Args:
         weights: `best.safetensors` or a checkpoint of a training run; None: CLIP alone.
@@ -120,37 +120,39 @@ class DenseCLIPInferencer(Inferencer):
         short_side: int | None = None,
     ) -> None:
         self.device = torch.device(device)
-        self.segmentor: CLIPSegmentor | None = None
+        names = checked_names(classes) if classes is not None else None
+        self.segmentor: CLIPSegmentor | MaskCLIPSegmentor
         if weights is not None:
             cfg = find_config(weights, config)
-            self.segmentor = load_segmentor(cfg, weights).to(self.device).eval()
-            self.clip, arch = self.segmentor.backbone, cfg.model.backbone.arch
+            self.segmentor = load_segmentor(cfg, weights)
+            arch, self.short_side = cfg.model.backbone.arch, short_side or trained_short_side(cfg)
             self.label = checkpoint.read_metadata(weights).get("config") or Path(cfg.filename).stem
-            trained: tuple[str, ...] = self.segmentor.class_names
-            self.short_side = short_side or trained_short_side(cfg)
         else:
-            self.clip = CLIPBackbone.from_pretrained(arch, clip_weights, trainable="none", size_policy="floor")
-            self.clip.to(self.device)
-            self.label, trained = f"CLIP {arch}", ("background", *CATEGORIES)
-            self.short_side = short_side or min(self.clip.native_size)
-        self.class_names = checked_names(classes) if classes is not None else trained
-        self.use_decoder = self.segmentor is not None and self.class_names == trained
-        if self.segmentor is not None and not (self.use_decoder or isinstance(self.segmentor, DenseCLIPSegmentor)):
-            raise UserError(f"{self.label} has no language part, so it only knows the classes it was trained with: "
-                            f"{', '.join(trained)}. Leave out the class names, or use weights of a DenseCLIP config.")
+            self.segmentor = training_free_segmentor(arch, clip_weights, names)
+            self.label, self.short_side = f"CLIP {arch}", short_side or min(self.segmentor.backbone.native_size)
+        self.segmentor.to(self.device).eval()
+        self.clip, trained = self.segmentor.backbone, self.segmentor.class_names
+        self.class_names = names or trained
+        if self.class_names != trained:
+            if not isinstance(self.segmentor, DenseCLIPSegmentor):
+                raise UserError(f"{self.label} has no language part, so it only knows the classes it was trained with: "
+                                f"{', '.join(trained)}. Leave out the class names, or use weights of a DenseCLIP "
+                                "config.")
+            self.segmentor.use_vocabulary(self.class_names)
+        has_decoder = self.class_names == trained and isinstance(self.segmentor, CLIPSegmentor)
+        self.method = f"{self.label}, {'decoder' if has_decoder else 'score maps'}"
         self.palette = distinct_colors(len(self.class_names))
         self.unknown_words = find_unknown_words(self.class_names) if arch == TINY_ARCH else []
 
     def predict(self, image: Image, name: str) -> SegmentationResult:
         """One RGB image -> its segmentation at the image's own size."""
         images = self._prepare(image)
-        scores = self._decode(images) if self.use_decoder else self._score(images)  # (1, K, h, w)
-        scores = F.interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)[0]
-        confidence, mask = scores.softmax(dim=0).max(dim=0)
+        logits = self.segmentor.inference(images, [dict(img_shape=images.shape[2:], ori_shape=images.shape[2:])])
+        logits = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)[0]
+        confidence, mask = logits.softmax(dim=0).max(dim=0)
         ids = mask.cpu().numpy().astype(np.uint8 if len(self.class_names) <= 256 else np.uint16)
-        method = f"{self.label}, {'decoder' if self.use_decoder else 'score maps'}"
-        return SegmentationResult(name, image, ids, confidence.cpu().numpy(), self.class_names, self.palette, method,
-                                  self.unknown_words)
+        return SegmentationResult(name, image, ids, confidence.cpu().numpy(), self.class_names, self.palette,
+                                  self.method, self.unknown_words)
 
     def _prepare(self, image: Image) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -159,19 +161,6 @@ class DenseCLIPInferencer(Inferencer):
         scale = min(scale, (MAX_MODEL_PIXELS / (height * width)) ** 0.5)
         size = [max(self.clip.stride, round(side * scale)) for side in image.shape[:2]]
         return self.clip.normalize(F.interpolate(pixels, size=size, mode="bilinear", antialias=True).clamp(0, 1))
-
-    def _decode(self, images: Tensor) -> Tensor:
-        size = images.shape[2:]
-        logits: Tensor = self.segmentor.inference(images, [dict(img_shape=size, ori_shape=size)])
-        return logits
-
-    def _score(self, images: Tensor) -> Tensor:
-        """Score maps over the temperature, at the dense grid."""
-        if isinstance(self.segmentor, DenseCLIPSegmentor):
-            return self.segmentor.score_names(images, self.class_names) / self.segmentor.tau
-        text = self.clip.encode_classes(self.class_names, TEMPLATES)
-        dense = self.clip(images, dense="value").dense  # keeps the place of things better where nothing is trained
-        return pixel_text_scores(dense, text[None]) * self.clip.logit_scale()
 
 
 def checked_names(classes: Sequence[str]) -> tuple[str, ...]:
@@ -228,6 +217,25 @@ def load_segmentor(cfg: Config, weights: str | Path) -> CLIPSegmentor:
     init_default_scope("clipapps")
     model: CLIPSegmentor = MODELS.build(cfg.model)
     checkpoint.load_weights(model, weights)
+    return model
+
+
+def training_free_segmentor(arch: str, weights: str | None, names: tuple[str, ...] | None) -> MaskCLIPSegmentor:
+    """The training-free config with another CLIP or other names; its wording of the background serves the toy world.
+
+    Raises:
+        WeightsError: CLIP's weights cannot be found or fetched.
+    """
+    init_default_scope("clipapps")
+    config = load_config(TRAINING_FREE).model
+    config.backbone.update(arch=arch, weights=weights)
+    if names is not None:
+        known = config.pop("wordings")
+        config.update(class_names=names, wordings={name: known[name] for name in names if name in known})
+    if arch != TINY_ARCH:
+        config.pop("wordings", None)
+    model: MaskCLIPSegmentor = MODELS.build(config)
+    model.backbone.init_weights()
     return model
 
 

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clipapps.clip import CLIPBackbone
+from clipapps.errors import ConfigError, did_you_mean
 from clipapps.projects.denseclip.class_names import resolve_class_names
 from clipapps.projects.denseclip.derived import filled_in
-from clipapps.projects.denseclip.guidance import LanguageGuidance
+from clipapps.projects.denseclip.guidance import LanguageGuidance, pixel_text_scores, visual_tokens
 from clipapps.projects.denseclip.mmseg_parts import (
     BaseDecodeHead,
     BaseSegmentor,
@@ -30,12 +32,14 @@ from clipapps.projects.denseclip.mmseg_parts import (
     SampleList,
     add_prefix,
 )
+from clipapps.projects.denseclip.open_vocabulary import SOURCES, combined_log_probabilities
 from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
+from clipapps.projects.denseclip.windows import BatchedWindows
 from clipapps.registry import MODELS
 
 
 @MODELS.register_module()
-class CLIPSegmentor(EncoderDecoder):
+class CLIPSegmentor(BatchedWindows, EncoderDecoder):
     """The paper's baseline: CLIP's image tower, FPN and a decode head, no language.
 
     Args:
@@ -47,7 +51,9 @@ class CLIPSegmentor(EncoderDecoder):
         auxiliary_head: config of an mmseg head on the neck's outputs, or a list of them.
         data_preprocessor: config of a `CLIPSegPreprocessor`; its statistics come from the backbone.
         count_ignored_pixels: log accuracies as the released code does, over all pixels, ignored ones included.
-        train_cfg, test_cfg, init_cfg: as in mmseg's EncoderDecoder; `test_cfg` chooses whole or sliding inference.
+        channels_last: keep images and convolution weights in that memory format, which many devices convolve faster.
+        train_cfg, test_cfg, init_cfg: as in mmseg's EncoderDecoder; `test_cfg` chooses whole or sliding inference, see
+            `BatchedWindows`.
 
     >>> from clipapps.engine.config import load_config
     >>> config = load_config("denseclip/fpn_tiny_toyworld", ["model.backbone.weights=None"])
@@ -66,6 +72,7 @@ class CLIPSegmentor(EncoderDecoder):
         auxiliary_head: Any = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         count_ignored_pixels: bool = False,
+        channels_last: bool = False,
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         init_cfg: Any = None,
@@ -87,6 +94,13 @@ class CLIPSegmentor(EncoderDecoder):
         with _without_loss_notice():
             self._init_decode_head(decode_head)
             self._init_auxiliary_head(auxiliary_head)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        if channels_last:
+            self.to(memory_format=self.memory_format)
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
+        """Losses, predictions, or maps of normalized images (B, 3, H, W), as `mode` says (mmseg's three)."""
+        return super().forward(inputs.contiguous(memory_format=self.memory_format), data_samples, mode)
 
     def _level_channels(self) -> list[int]:
         return list(self.backbone.out_channels)
@@ -121,6 +135,8 @@ class DenseCLIPSegmentor(LanguageGuidance, CLIPSegmentor):
     Args:
         backbone, decode_head, class_names: see `CLIPSegmentor`; names may have any length that the text tower reads.
         identity_head: config of an `IdentityHead`, the auxiliary loss on the scores; None: no such loss.
+        vocabulary: names to predict instead of the trained ones, any number of any names; see `use_vocabulary`.
+        vocabulary_source: "scores" or "scores+decoder", see `use_vocabulary`.
         **options: further arguments of `LanguageGuidance` and `CLIPSegmentor`.
 
     >>> from clipapps.engine.config import load_config
@@ -137,12 +153,46 @@ class DenseCLIPSegmentor(LanguageGuidance, CLIPSegmentor):
         class_names: str | Sequence[str],
         *,
         identity_head: Mapping[str, Any] | None = None,
+        vocabulary: Sequence[str] | None = None,
+        vocabulary_source: str = "scores",
         **options: Any,
     ) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, class_names=class_names, **options)
         self.identity_head: IdentityHead | None = None
         if identity_head is not None:
             self.identity_head = MODELS.build({"num_classes": self.num_classes, **identity_head})
+        self.use_vocabulary(vocabulary, vocabulary_source)
+
+    def use_vocabulary(self, names: Sequence[str] | None, source: str = "scores") -> None:
+        """Predict these names from now on; training and its losses keep the trained ones.
+
+        Args:
+            names: None: the trained ones, by the decoder.
+            source: "scores": score maps of all names decide; "scores+decoder": score maps say where new names are, the
+                decoder divides the rest among the names it was trained with.
+
+        Raises:
+            ConfigError: an unknown source, or an empty name.
+        """
+        if source not in SOURCES:
+            raise ConfigError(f"model.vocabulary_source {source!r} is unknown.{did_you_mean(source, SOURCES)} Choose "
+                              f"one of {', '.join(SOURCES)}.")
+        self.vocabulary = resolve_class_names(names) or None
+        self.vocabulary_source = source
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Normalized images (B, 3, H, W) -> logits (B, K, H, W) of the trained names, or of the vocabulary."""
+        if self.vocabulary is None or self.vocabulary == self.class_names:
+            logits: Tensor = super().encode_decode(inputs, batch_img_metas)
+            return logits
+        if self.vocabulary_source == "scores":
+            return _upsampled(self.score_names(inputs, self.vocabulary) / self.tau, inputs)
+        features = self.encode(inputs)
+        text_embeds = self.encode_names(visual_tokens(features), self.vocabulary)
+        scores = pixel_text_scores(features.dense, text_embeds) / self.tau
+        decoder = self.decode_head(self.neck(features.levels) if self.with_neck else features.levels)
+        return combined_log_probabilities(_upsampled(scores, inputs), self.vocabulary, _upsampled(decoder, inputs),
+                                          self.class_names)
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Normalized images (B, 3, H, W) -> the maps that the decode head reads."""
@@ -185,6 +235,10 @@ class IdentityHead(BaseDecodeHead):
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores (B, K, h, w), divided by the temperature, are the logits."""
         return inputs
+
+
+def _upsampled(logits: Tensor, images: Tensor) -> Tensor:
+    return F.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False)
 
 
 @contextmanager

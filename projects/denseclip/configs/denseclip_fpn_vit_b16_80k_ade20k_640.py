@@ -12,16 +12,9 @@ from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
 from clipapps.projects.denseclip.pyramid import ViTPyramid
 
 with read_base():
-    from ._base_.ade20k import *
+    from ._base_.ade20k_640 import *
     from ._base_.schedule_80k import *
     from ._base_.semantic_fpn import *
-
-_train_pipeline[2].update(scale=(2048, 640))
-_train_pipeline[3].update(crop_size=(640, 640))
-_val_pipeline[1].update(scale=(2048, 640))
-train_dataloader.update(dataset=dict(pipeline=_train_pipeline))
-val_dataloader.update(dataset=dict(pipeline=_val_pipeline))
-test_dataloader.update(dataset=dict(pipeline=_val_pipeline))
 
 model = dict(
     type=DenseCLIPSegmentor,
@@ -40,4 +33,4 @@ model = dict(
     neck=_neck,
     decode_head=_decode_head,
     identity_head=_identity_head,
-    test_cfg=dict(mode="slide", crop_size=(640, 640), stride=(426, 426)))
+    test_cfg=dict(mode="slide", crop_size=(640, 640), stride=(426, 426), windows_at_once=4))

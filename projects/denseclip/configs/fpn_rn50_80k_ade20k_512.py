@@ -23,4 +23,4 @@ model = dict(
     class_names="ade20k",
     neck=_neck,
     decode_head=_decode_head,
-    test_cfg=dict(mode="slide", crop_size=(512, 512), stride=(341, 341)))
+    test_cfg=dict(mode="slide", crop_size=(512, 512), stride=(341, 341), windows_at_once=4))

@@ -9,8 +9,8 @@ from mmengine.runner import IterBasedTrainLoop
 from clipapps.projects.denseclip.schedules import WarmupPolyLR
 
 with read_base():
-    from ._base_.toyworld import *
     from ._base_.tiny_models import *
+    from ._base_.toyworld import *
 
 model = dict(_fpn, class_names=_class_names)
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=240, val_interval=240)

@@ -1,6 +1,6 @@
 """ADE20K (150 classes) at crop size 512, in the official folder layout."""
 
-from mmcv.transforms import RandomFlip, RandomResize, Resize
+from mmcv.transforms import RandomFlip, RandomResize, Resize, TestTimeAug
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import TestLoop, ValLoop
 
@@ -10,6 +10,7 @@ from clipapps.projects.denseclip.datasets import ADE20KFolder
 from clipapps.projects.denseclip.hooks import SameClassesHook
 from clipapps.projects.denseclip.metrics import SegmentationIoU
 from clipapps.projects.denseclip.mmseg_parts import PackSegInputs, PhotoMetricDistortion, RandomCrop
+from clipapps.projects.denseclip.views import AveragedViews
 from clipapps.visualization.segmentation import SegmentationPainter
 
 data_root = "data/ade/ADEChallengeData2016"
@@ -60,3 +61,16 @@ custom_hooks = [
 ]
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
+
+# `clipapps test --tta`: six scales, each with its mirror image, as the published multi-scale figures
+_tta_ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+tta_model = dict(type=AveragedViews)
+tta_pipeline = [
+    dict(type=LoadImage),
+    dict(type=TestTimeAug, transforms=[
+        [dict(type=Resize, scale=(int(2048 * ratio), int(512 * ratio)), keep_ratio=True) for ratio in _tta_ratios],
+        [dict(type=RandomFlip, prob=0.0), dict(type=RandomFlip, prob=1.0)],
+        [dict(type=LoadSegmentation)],
+        [dict(type=PackSegInputs)],
+    ]),
+]

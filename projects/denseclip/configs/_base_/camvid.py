@@ -1,6 +1,6 @@
 """CamVid (11 classes, 480 x 360): 256 px crops for training, whole pictures for evaluation."""
 
-from mmcv.transforms import RandomFlip, RandomResize
+from mmcv.transforms import RandomFlip, RandomResize, Resize, TestTimeAug
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import TestLoop, ValLoop
 
@@ -10,6 +10,7 @@ from clipapps.projects.denseclip.datasets import CamVidFolder
 from clipapps.projects.denseclip.hooks import SameClassesHook
 from clipapps.projects.denseclip.metrics import SegmentationIoU
 from clipapps.projects.denseclip.mmseg_parts import PackSegInputs, PhotoMetricDistortion, RandomCrop
+from clipapps.projects.denseclip.views import AveragedViews
 from clipapps.visualization.segmentation import SegmentationPainter
 
 data_root = "data/camvid_small"
@@ -54,3 +55,15 @@ custom_hooks = [
 ]
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
+
+# `clipapps test --tta`
+tta_model = dict(type=AveragedViews)
+tta_pipeline = [
+    dict(type=LoadImage),
+    dict(type=TestTimeAug, transforms=[
+        [dict(type=Resize, scale=(int(480 * ratio), int(360 * ratio)), keep_ratio=True) for ratio in (0.75, 1.0, 1.5)],
+        [dict(type=RandomFlip, prob=0.0), dict(type=RandomFlip, prob=1.0)],
+        [dict(type=LoadSegmentation)],
+        [dict(type=PackSegInputs)],
+    ]),
+]
