@@ -19,7 +19,7 @@ from mmengine.registry import Registry
 from clipapps.project import Project, discover
 
 _CORE_MODULES = ("clipapps.clip", "clipapps.toyworld", "clipapps.data.transforms", "clipapps.engine.runner",
-                 "clipapps.visualization.segmentation")
+                 "clipapps.visualization.segmentation", "clipapps.visualization.instances")
 
 
 class LazyRegistry(Registry):

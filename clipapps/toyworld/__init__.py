@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .captions import Caption, CaptionDetail, caption, known_words, make_caption, sample_caption, split_words
 from .datasets import ATTRIBUTES, ToyWorldScenes, ToyWorldSegmentation, scene_attributes
+from .instances import ToyWorldInstances
 from .pairs import PAIR_ATTRIBUTES, ScenePair, differences, sample_pair
 from .render import Rendering, render
 from .scene import Scene, SceneObject, SceneSpec, sample_scene
@@ -27,7 +28,7 @@ from .vocabulary import (
 __all__ = [
     "ATTRIBUTES", "BACKGROUNDS", "CATEGORIES", "COLORS", "DISTANCES", "LIGHTINGS", "ORIENTATIONS", "PAIR_ATTRIBUTES",
     "POSITIONS", "SIZES", "TEXTURES", "Caption", "CaptionDetail", "Rendering", "Scene", "SceneObject", "ScenePair",
-    "SceneSpec", "ToyWorldScenes", "ToyWorldSegmentation", "caption", "class_names", "differences", "known_words",
-    "make_caption", "palette", "render", "sample_caption", "sample_pair", "sample_scene", "scene_attributes",
-    "split_words",
+    "SceneSpec", "ToyWorldInstances", "ToyWorldScenes", "ToyWorldSegmentation", "caption", "class_names",
+    "differences", "known_words", "make_caption", "palette", "render", "sample_caption", "sample_pair", "sample_scene",
+    "scene_attributes", "split_words",
 ]

@@ -2,21 +2,23 @@
 
 A case is a folder `<project>/<case>/` with a `case.json` and, where it has tensors, `io.safetensors` (inputs and
 expected outputs) and `state.safetensors` (weights under the names of the reference implementation). The folder
-`CLIPAPPS_GOLDEN` is searched, by default `cases/` beside this file. Runners stand in `runners/<project>.py`, in a dict
-`RUNNERS`: the entry whose name is the longest prefix of the folder's name runs the case. `TOLERANCES` beside it holds
-the rules that cases state in prose, by the longest prefix too.
+`CLIPAPPS_GOLDEN` is searched, by default `cases/` beside this file. Runners stand in `runners/<project>.py`, and in
+`runners/<project>_*.py` where one file is not enough, in a dict `RUNNERS`: the entry whose name is the longest prefix
+of the folder's name runs the case. `TOLERANCES` beside it holds the rules that cases state in prose, by the longest
+prefix too.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,14 +83,16 @@ def _longest_prefix(names: Iterable[str], text: str) -> str | None:
 
 
 @cache
-def _runners(project: str) -> ModuleType | None:
-    file = HERE / "runners" / f"{project}.py"
-    if not file.is_file():
+def _runners(project: str) -> SimpleNamespace | None:
+    folder = HERE / "runners"
+    if not (folder / f"{project}.py").is_file():
         return None
-    spec = importlib.util.spec_from_file_location(f"golden_runners_{project}", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    files = [folder / f"{project}.py", *sorted(folder.glob(f"{project}_*.py"))]
+    modules = [importlib.import_module(file.stem) for file in files]
+    return SimpleNamespace(**{kind: {name: value for module in modules for name, value in getattr(module, kind).items()}
+                              for kind in ("RUNNERS", "TOLERANCES")})
 
 
 class Case:
@@ -163,6 +167,42 @@ class Case:
         allowed = bound * (expected.abs().max().item() if kind == "relative" else 1.0)
         if not difference <= allowed:
             self.findings.append(f"{name}: largest difference {difference:.3g}, allowed {allowed:.3g}")
+
+    def compare_detections(self, name: str, actual: Any, labels: tuple[str, Any] | None = None, *, box: float,
+                           score: float) -> None:
+        """Compare detections (N, 5), boxes and scores, whose order may differ where scores tie.
+
+        Args:
+            name: of the expected boxes.
+            actual: ours.
+            labels: name of the expected classes (N,), and ours.
+            box, score: largest differences allowed.
+        """
+        import torch
+
+        if name not in self.io:
+            return
+        expected, actual = self.io[name].double(), actual.detach().double()
+        self._compared.update({name} if labels is None else {name, labels[0]})
+        if actual.shape != expected.shape:
+            self.findings.append(f"{name}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+            return
+        if labels is not None:  # a wrong class is as wrong as a box a thousand pixels away
+            expected, actual = (torch.cat([boxes, 1e3 * classes[:, None].double()], dim=1) for boxes, classes
+                                in ((expected, self.io[labels[0]]), (actual, labels[1])))
+        wrong_scores = int(((expected[:, 4] - actual[:, 4]).abs() > score).sum())
+        if wrong_scores:
+            self.findings.append(f"{name}: {wrong_scores} of {len(expected)} scores differ by more than {score}")
+        allowed = expected.new_full((expected.shape[1],), box)
+        allowed[4] = score
+        free, alone = set(range(len(actual))), 0
+        for row in expected:
+            fits = ((actual - row).abs() <= allowed).all(dim=1).nonzero().flatten().tolist()
+            match = next((index for index in fits if index in free), None)
+            free.discard(match)
+            alone += match is None
+        if alone:
+            self.findings.append(f"{name}: {alone} of {len(expected)} detections have no counterpart")
 
     def _tolerance(self, name: str) -> tuple[str, float]:
         given = self.spec.get("tolerance")
