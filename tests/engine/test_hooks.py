@@ -75,6 +75,14 @@ def test_best_weights_are_those_that_were_validated_under_ema(tmp_path, toy_conf
     assert not torch.equal(best["net.0.weight"], content["ema_state_dict"]["module.net.0.weight"])
 
 
+def test_histories_in_the_message_hub_stay_short(tmp_path, train_toy):
+    """Long ones are copied at every step and written into every checkpoint."""
+    train_toy(tmp_path, "default_hooks.runtime_info.history=7", "train_cfg.max_iters=20")
+    histories = checkpoint.load(tmp_path / "iter_20.pth")["message_hub"]["log_scalars"]
+    lengths = {name: len(buffer.data[0]) for name, buffer in histories.items() if name.startswith("train/")}
+    assert {"train/lr", "train/loss"} <= lengths.keys() and set(lengths.values()) == {7}
+
+
 def test_pictures_are_spread_over_the_set_and_never_more_than_asked_for():
     class Loader:
         dataset = range(100)

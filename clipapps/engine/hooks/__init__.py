@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook, RuntimeInfoHook
+from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHook
 
 from clipapps.engine.hooks.checkpoint import CheckpointHook
 from clipapps.engine.hooks.curves import CurvesHook
@@ -13,13 +13,14 @@ from clipapps.engine.hooks.interruption import InterruptionHook
 from clipapps.engine.hooks.pictures import SamplePictureHook
 from clipapps.engine.hooks.progress import ProgressLogger
 from clipapps.engine.hooks.random_state import RandomStateHook
+from clipapps.engine.hooks.runtime_info import RuntimeInfo
 from clipapps.engine.hooks.step_start import StepStartHook
 
 __all__ = ["CheckpointHook", "CurvesHook", "FiniteLossHook", "InterruptionHook", "ProgressLogger", "RandomStateHook",
-           "SamplePictureHook", "StepStartHook", "DEFAULT_HOOKS", "merge_default_hooks"]
+           "RuntimeInfo", "SamplePictureHook", "StepStartHook", "DEFAULT_HOOKS", "merge_default_hooks"]
 
 DEFAULT_HOOKS: dict[str, type] = {
-    "runtime_info": RuntimeInfoHook,
+    "runtime_info": RuntimeInfo,
     "timer": IterTimerHook,
     "sampler_seed": DistSamplerSeedHook,
     "random_state": RandomStateHook,
