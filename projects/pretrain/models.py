@@ -20,7 +20,7 @@ from clipapps.registry import MODELS
 from .probes import TOY_PROBES
 
 MAX_LOGIT_SCALE = 100.0
-Probes = Mapping[str, Mapping[str, Sequence[str]]]
+Probes = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
 def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, logit_scale: Tensor | float, meaning: Tensor) -> Tensor:
@@ -64,9 +64,9 @@ class ContrastivePretrainer(BaseModel):
 
     Args:
         backbone: a CLIPBackbone or its config.
-        probes: what zero-shot evaluation asks: attribute -> dict(names=(...), templates=(...)). The order of the names
-            is the order of the attribute's values; "dense" is asked of every position of scenes with masks. None: the
-            toy world's, `probes.TOY_PROBES`.
+        probes: what zero-shot evaluation asks: attribute -> dict(names=(...), templates=(...)), or dict(names, texts)
+            with the whole texts of each name. The order of the names is the order of the attribute's values; "dense"
+            is asked of every position of scenes with masks. None: the toy world's, `probes.TOY_PROBES`.
         precision: "float32" or "bfloat16" (autocast of the image tower; twice as fast on CPUs that have it).
         channels_last: memory layout of the image tower; faster for convolutions on CPUs.
 
@@ -164,6 +164,10 @@ class ContrastivePretrainer(BaseModel):
     def _probe(self, name: str) -> Tensor:
         """(K, D) normalized text embeddings of a probe."""
         probe = self.probes[name]
+        if "texts" in probe:
+            texts = [text for group in probe["texts"] for text in group]
+            groups = self.backbone.encode_text(texts, normalize=True).unflatten(0, (len(probe["texts"]), -1))
+            return F.normalize(groups.mean(dim=1), dim=-1)
         return self.backbone.encode_classes(list(probe["names"]), tuple(probe["templates"]))
 
     def _dense_answers(self, dense: Tensor, semantic: Tensor) -> Tensor:

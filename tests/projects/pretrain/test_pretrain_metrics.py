@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from clipapps.clip.prompts import fill_templates
 from clipapps.projects.pretrain.metrics import ToyZeroShotMetric, confusion, mean_iou, recall_at
 from clipapps.projects.pretrain.probes import TOY_PROBES
 from clipapps.toyworld import ATTRIBUTES, known_words, split_words
@@ -74,7 +75,8 @@ def test_probes_ask_in_the_order_of_the_attributes_with_known_words() -> None:
             assert probe["names"] == ("background", *ATTRIBUTES["category"])
         elif name != "count":
             assert len(probe["names"]) == len(ATTRIBUTES[name]) - (name == "background")
-        for text in (template.format(value) for value in probe["names"] for template in probe["templates"]):
+        texts = [text for group in probe.get("texts", ()) for text in group]
+        for text in texts or fill_templates(probe["names"], probe["templates"]):
             assert set(split_words(text)) <= known_words(), text
     assert TOY_PROBES["category"]["names"] == ATTRIBUTES["category"]
     assert TOY_PROBES["color"]["names"] == ATTRIBUTES["color"]
