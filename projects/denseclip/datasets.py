@@ -1,13 +1,18 @@
-"""Segmentation datasets on disk: image folder beside label folder, checked before anything runs."""
+"""Segmentation datasets: image folder beside label folder, checked before anything runs; a part of the toy world."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from clipapps.errors import DataError
+import numpy as np
+
+from clipapps.errors import ConfigError, DataError, did_you_mean
 from clipapps.projects.denseclip.class_names import ADE20K, CAMVID, CAMVID_PALETTE
 from clipapps.projects.denseclip.mmseg_parts import ADE20KDataset, BaseSegDataset
 from clipapps.registry import DATASETS
+from clipapps.toyworld import ToyWorldSegmentation
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -75,3 +80,39 @@ class CamVidFolder(SegmentationFolder):
     """CamVid with its usual 11 classes; unlabeled pixels are 255."""
 
     METAINFO = dict(classes=CAMVID, palette=[list(color) for color in CAMVID_PALETTE])
+
+
+@DATASETS.register_module(name="DenseCLIPToyWorldSubset")
+class ToyWorldSubset(ToyWorldSegmentation):
+    """Toy scenes of which only some classes are labeled; pixels of all other classes are 255, ignored.
+
+    What a training set without names and labels of held-out classes is: the scenes stay as they are.
+
+    Args:
+        classes: names of the toy world's classes that keep their labels, in the order of the new labels.
+        **options: arguments of `ToyWorldSegmentation`.
+
+    Raises:
+        ConfigError: a class that the toy world does not have.
+
+    >>> sample = ToyWorldSubset(["tree", "background"], num_scenes=1, size=32)[0]
+    >>> set(np.unique(sample["gt_seg_map"])) <= {0, 1, 255}
+    True
+    """
+
+    def __init__(self, classes: Sequence[str], **options: Any) -> None:
+        super().__init__(**options)
+        known = self.METAINFO["classes"]
+        for name in classes:
+            if name not in known:
+                raise ConfigError(f"The toy world has no class {name!r}.{did_you_mean(name, known)}")
+        palette = [self.METAINFO["palette"][known.index(name)] for name in classes]
+        self._metainfo = {**self._metainfo, "classes": tuple(classes), "palette": palette}
+        self.new_labels = np.full(256, 255, dtype=np.uint8)
+        for label, name in enumerate(classes):
+            self.new_labels[known.index(name)] = label
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """The sample before the pipeline."""
+        sample = super().get_data_info(index)
+        return {**sample, "gt_seg_map": self.new_labels[sample["gt_seg_map"]]}

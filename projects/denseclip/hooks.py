@@ -13,7 +13,10 @@ from clipapps.registry import HOOKS
 
 @HOOKS.register_module(name="DenseCLIPSameClasses")
 class SameClassesHook(Hook):
-    """Refuse to train or evaluate a segmentor whose class names are not the data set's, in the same order."""
+    """Refuse to train or evaluate a segmentor whose class names are not the data set's, in the same order.
+
+    A segmentor with a vocabulary is trained on its class names and evaluated on the vocabulary.
+    """
 
     def before_train(self, runner: Any) -> None:
         """Compare with the training and the validation set."""
@@ -29,12 +32,14 @@ class SameClassesHook(Hook):
 
     def _compare(self, runner: Any, place: str, loader: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        of_model = tuple(getattr(model, "class_names", ()))
+        vocabulary = None if place == "train_dataloader" else getattr(model, "vocabulary", None)
+        of_model = tuple(vocabulary or getattr(model, "class_names", ()))
         of_data = tuple(name.strip() for name in loader.dataset.metainfo.get("classes") or ())
         if not of_model or not of_data or of_model == of_data:
             return
         pairs = enumerate(zip(of_model, of_data, strict=False))
         first = next((f"; class {index} is {own!r} there and {other!r} here" for index, (own, other) in pairs
                       if own != other), "")
-        raise ConfigError(f"model.class_names has {len(of_model)} classes, the data of {place} has {len(of_data)}"
+        key = "vocabulary" if vocabulary else "class_names"
+        raise ConfigError(f"model.{key} has {len(of_model)} classes, the data of {place} has {len(of_data)}"
                           f"{first}. Give both the same names in the same order.")

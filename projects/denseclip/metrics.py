@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from clipapps.errors import ConfigError, did_you_mean
 from clipapps.projects.denseclip.mmseg_parts import IoUMetric
 from clipapps.registry import METRICS
 
@@ -17,6 +20,8 @@ class SegmentationIoU(IoUMetric):
             `mIoU_all_background`, what predicting background everywhere would score. None: the data has none.
         ignore_index: label value that is not evaluated.
         per_class: also report `IoU/<class name>` for each class.
+        held_out: names of classes that training never named; adds `mIoU_unseen`, `mIoU_seen` (all others but the
+            background), and `hIoU`, the harmonic mean of both: the figures of generalized zero-shot segmentation.
 
     >>> metric = SegmentationIoU(background=0, per_class=False)
     >>> area = np.array
@@ -27,10 +32,11 @@ class SegmentationIoU(IoUMetric):
     default_prefix = ""  # plain names; None would make mmengine warn about them
 
     def __init__(self, background: int | None = None, ignore_index: int = 255, per_class: bool = True,
-                 collect_device: str = "cpu", prefix: str | None = None) -> None:
+                 held_out: Sequence[str] = (), collect_device: str = "cpu", prefix: str | None = None) -> None:
         super().__init__(ignore_index=ignore_index, collect_device=collect_device, prefix=prefix)
         self.background = background
         self.per_class = per_class
+        self.held_out = tuple(held_out)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Figures of all images together.
@@ -47,11 +53,26 @@ class SegmentationIoU(IoUMetric):
             trivial[self.background] = labeled[self.background] / max(labeled.sum(), 1.0)
             figures["mIoU_foreground"] = _mean(np.delete(iou, self.background))
             figures["mIoU_all_background"] = _mean(trivial[labeled > 0])
+        names = self.dataset_meta["classes"] if self.per_class or self.held_out else ()
+        if self.held_out:
+            figures |= self._seen_and_unseen(iou, names)
         if self.per_class:
-            names = self.dataset_meta["classes"]
             figures |= {f"IoU/{name}": float(value) for name, value in zip(names, iou, strict=True)
                         if not np.isnan(value)}
         return figures
+
+    def _seen_and_unseen(self, iou: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+        for name in self.held_out:
+            if name not in names:
+                raise ConfigError(f"The metric's held_out has {name!r}, which is no class of the data."
+                                  f"{did_you_mean(name, names)}")
+        unseen = np.array([name in self.held_out for name in names])
+        seen = ~unseen
+        if self.background is not None:
+            seen[self.background] = False
+        of_seen, of_unseen = _mean(iou[seen]), _mean(iou[unseen])
+        harmonic = 2 * of_seen * of_unseen / max(of_seen + of_unseen, 1e-12)
+        return {"mIoU_seen": of_seen, "mIoU_unseen": of_unseen, "hIoU": harmonic}
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
