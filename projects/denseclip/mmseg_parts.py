@@ -13,15 +13,16 @@ with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion, RandomCrop
     from mmseg.evaluation import IoUMetric
     from mmseg.models.data_preprocessor import SegDataPreProcessor
-    from mmseg.models.decode_heads import FPNHead
+    from mmseg.models.decode_heads import FCNHead, FPNHead
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead
     from mmseg.models.losses import CrossEntropyLoss
     from mmseg.models.necks import FPN
     from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
+    from mmseg.models.utils import Upsample
     from mmseg.utils import SampleList, add_prefix
 
 __all__ = [
-    "ADE20KDataset", "BaseDecodeHead", "BaseSegDataset", "BaseSegmentor", "CrossEntropyLoss", "EncoderDecoder", "FPN",
-    "FPNHead", "IoUMetric", "PackSegInputs", "PhotoMetricDistortion", "RandomCrop", "SampleList",
-    "SegDataPreProcessor", "add_prefix",
+    "ADE20KDataset", "BaseDecodeHead", "BaseSegDataset", "BaseSegmentor", "CrossEntropyLoss", "EncoderDecoder",
+    "FCNHead", "FPN", "FPNHead", "IoUMetric", "PackSegInputs", "PhotoMetricDistortion", "RandomCrop", "SampleList",
+    "SegDataPreProcessor", "Upsample", "add_prefix",
 ]
