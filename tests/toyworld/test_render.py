@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -124,4 +125,12 @@ def test_an_object_across_the_border_is_cut_not_refused() -> None:
 
 def test_classes_and_palette_match() -> None:
     assert class_names() == ("background", *CATEGORIES)
-    assert len(palette()) == 11 and len({tuple(color) for color in palette()}) == 11
+    assert len(palette()) == 11
+
+
+def test_class_colors_can_be_told_apart() -> None:
+    """Distances in CIELAB; hue and saturation alone tell objects from background, as an overlay changes lightness."""
+    lab = cv2.cvtColor(np.float32([palette()]) / 255, cv2.COLOR_RGB2LAB)[0]
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
+    assert distances[~np.eye(11, dtype=bool)].min() > 25
+    assert np.linalg.norm(lab[1:, 1:] - lab[0, 1:], axis=-1).min() > 20
