@@ -146,3 +146,35 @@ class CLIPRetinaNet(CLIPDetector):
 @MODELS.register_module()
 class DenseCLIPRetinaNet(BoxGuidance, CLIPRetinaNet):
     """RetinaNet guided by pixel-text score maps; arguments of `BoxGuidance` and `CLIPRetinaNet`."""
+
+
+@MODELS.register_module()
+class CLIPMaskRCNN(CLIPDetector):
+    """Mask R-CNN on CLIP's image tower, without language: the paper's baseline.
+
+    Args:
+        backbone, neck, class_names: see `CLIPDetector`.
+        rpn_head: config of an `RPNHead`; channels are filled in.
+        roi_head: config of a `RoIHead`; classes and channels are filled in.
+        **options: further arguments of `CLIPDetector`.
+    """
+
+    def __init__(self, backbone: Mapping[str, Any], neck: Mapping[str, Any], rpn_head: Mapping[str, Any],
+                 roi_head: Mapping[str, Any], class_names: str | Sequence[str], **options: Any) -> None:
+        super().__init__(backbone, neck, class_names, **options)
+        self.rpn_head: Any = self._build_head(rpn_head, "rpn_head")
+        self.roi_head: Any = self._build_head(roi_head, "roi_head", num_classes=self.num_classes)
+
+    def head_losses(self, maps: Sequence[Tensor], samples: Samples) -> Losses:
+        """Losses of the proposals, level by level, and of the regions."""
+        losses, proposals = self.rpn_head.loss_and_propose(maps, samples)
+        return losses | self.roi_head.loss(maps, proposals, samples)
+
+    def detect(self, maps: Sequence[Tensor], samples: Samples) -> list[InstanceData]:
+        """Boxes and masks of each image."""
+        return self.roi_head.predict(maps, self.rpn_head.propose(maps, samples), samples)
+
+
+@MODELS.register_module()
+class DenseCLIPMaskRCNN(BoxGuidance, CLIPMaskRCNN):
+    """Mask R-CNN guided by pixel-text score maps; arguments of `BoxGuidance` and `CLIPMaskRCNN`."""

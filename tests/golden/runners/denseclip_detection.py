@@ -14,11 +14,14 @@ from clipapps.clip import CLIPBackbone
 from clipapps.projects.denseclip import convert
 from clipapps.projects.denseclip.detection.anchors import AnchorGenerator
 from clipapps.projects.denseclip.detection.box_guidance import BoxScoreLoss
-from clipapps.projects.denseclip.detection.matching import MaxIoUAssigner
-from clipapps.projects.denseclip.detection.models import DenseCLIPRetinaNet
+from clipapps.projects.denseclip.detection.matching import MaxIoUAssigner, RandomSampler
+from clipapps.projects.denseclip.detection.models import DenseCLIPMaskRCNN, DenseCLIPRetinaNet
+from clipapps.projects.denseclip.detection.region_heads import BoxHead, MaskHead
 from clipapps.projects.denseclip.detection.retina_head import RetinaHead
+from clipapps.projects.denseclip.detection.roi_head import RoIHead
+from clipapps.projects.denseclip.detection.rpn_head import RPNHead
 from clipapps.projects.denseclip.detection.samples import DetectionSample
-from clipapps.projects.denseclip.detection.suppression import BoxSelection
+from clipapps.projects.denseclip.detection.suppression import BoxSelection, ProposalSelection
 from clipapps.registry import MODELS
 
 TOLERANCES = {
@@ -27,7 +30,7 @@ TOLERANCES = {
     "det_maskrcnn": [  # "activations 2e-4 abs; losses 1e-3 rel"
         ("grad.*", "relative", 1e-3), ("loss.*", "relative", 1e-3), ("*", "abs", 2e-4)],
 }
-#: "detections: match boxes 1e-2 px, scores 1e-4, same labels and order unless scores tie"
+#: "detections: match boxes 1e-2 px, scores 1e-4, same labels and order unless scores tie"; proposals likewise
 DETECTIONS = dict(box=1e-2, score=1e-4)
 #: "detections ... in ORIGINAL image coordinates after rescale; img_shape is (H, W-5), scale_factor 0.5"
 BORDER, SCALE = 5, (0.5, 0.5)
@@ -45,6 +48,37 @@ def retinanet(case: Any) -> None:
             case.compare(f"bbox_pred{level}", boxes)
             case.compare(f"anchors{level}", references)
     compare_detections(case, model)
+
+
+def mask_rcnn(case: Any) -> None:
+    """Activations, proposals, region heads, losses and detections of a whole Mask R-CNN."""
+    model = build_mask_rcnn(case.options)
+    maps = run_shared_parts(case, model)
+    with torch.no_grad():
+        of_objects, of_boxes = model.rpn_head.forward_maps(maps)
+        anchors = model.rpn_head.anchors.grid([level.shape[2:] for level in maps])
+        for level, (objects, boxes, references) in enumerate(zip(of_objects, of_boxes, anchors, strict=True)):
+            case.compare(f"rpn_cls{level}", objects)
+            case.compare(f"rpn_reg{level}", boxes)
+            case.compare(f"rpn_anchors{level}", references)
+        for image, found in enumerate(model.rpn_head.propose(maps, samples(case))):
+            proposals = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
+            case.compare_detections(f"proposals{image}", proposals, **DETECTIONS)
+        compare_regions(case, model.roi_head, maps)
+    compare_detections(case, model)
+
+
+def compare_regions(case: Any, head: RoIHead, maps: list[torch.Tensor]) -> None:
+    """The heads on the case's own regions, which are proposals that were compared already."""
+    if not case.has("rois"):
+        return
+    rois = case.input("rois")
+    features = head.box_align(maps, rois)
+    logits, offsets = head.bbox_head(features)
+    case.compare("roi_feats_bbox", features)
+    case.compare("roi_cls_score", logits)
+    case.compare("roi_bbox_pred", offsets)
+    case.compare("roi_mask_pred", head.mask_head(head.mask_align(maps, rois)))
 
 
 # ---- parts that both detectors have ---------------------------------------------------------------------------
@@ -136,6 +170,27 @@ def build_retinanet(options: dict[str, Any]) -> DenseCLIPRetinaNet:
             gamma=focal["gamma"], alpha=focal["alpha"], prior=None, selection=selection_config(test)))).eval()
 
 
+def build_mask_rcnn(options: dict[str, Any]) -> DenseCLIPMaskRCNN:
+    proposals, regions = options["rpn_head"], options["roi_head"]
+    train, test = options["train_cfg"], options["test_cfg"]
+    boxes, masks = regions["bbox_head"], regions["mask_head"]
+    return MODELS.build(dict(
+        type=DenseCLIPMaskRCNN, **shared_config(options),
+        rpn_head=dict(
+            type=RPNHead, feat_channels=proposals["feat_channels"], anchors=anchor_config(proposals),
+            assigner=assigner_config(train["rpn"]), sampler=sampler_config(train["rpn"]),
+            train_selection=proposal_config(train["rpn_proposal"]), test_selection=proposal_config(test["rpn"])),
+        roi_head=dict(
+            type=RoIHead, assigner=assigner_config(train["rcnn"]), sampler=sampler_config(train["rcnn"]),
+            selection=selection_config(test["rcnn"]), mask_threshold=test["rcnn"]["mask_thr_binary"],
+            strides=regions["bbox_roi_extractor"]["featmap_strides"],
+            box_size=regions["bbox_roi_extractor"]["roi_layer"]["output_size"],
+            mask_size=regions["mask_roi_extractor"]["roi_layer"]["output_size"],
+            bbox_head=dict(type=BoxHead, fc_channels=boxes["fc_out_channels"]),
+            mask_head=dict(type=MaskHead, num_convs=masks["num_convs"],
+                           conv_channels=masks["conv_out_channels"])))).eval()
+
+
 def shared_config(options: dict[str, Any]) -> dict[str, Any]:
     backbone, text = options["backbone"], options["text_encoder"]
     vision = resnet_config(backbone["layers"], backbone["width"], backbone["input_resolution"])
@@ -162,6 +217,16 @@ def assigner_config(train_cfg: dict[str, Any]) -> dict[str, Any]:
                 min_pos_iou=assigner["min_pos_iou"], match_low_quality=assigner.get("match_low_quality", True))
 
 
+def sampler_config(train_cfg: dict[str, Any]) -> dict[str, Any]:
+    sampler = train_cfg["sampler"]
+    return dict(type=RandomSampler, num=sampler["num"], pos_fraction=sampler["pos_fraction"])
+
+
+def proposal_config(cfg: dict[str, Any]) -> dict[str, Any]:
+    return dict(type=ProposalSelection, nms_pre=cfg["nms_pre"], nms_iou=cfg["nms"]["iou_threshold"],
+                max_per_image=cfg["max_per_img"])
+
+
 def selection_config(test_cfg: dict[str, Any]) -> dict[str, Any]:
     return dict(type=BoxSelection, score_threshold=test_cfg["score_thr"], nms_iou=test_cfg["nms"]["iou_threshold"],
                 max_per_image=test_cfg["max_per_img"], nms_pre=test_cfg.get("nms_pre", 1000))
@@ -169,4 +234,5 @@ def selection_config(test_cfg: dict[str, Any]) -> dict[str, Any]:
 
 RUNNERS = {
     "det_retinanet": retinanet,
+    "det_maskrcnn": mask_rcnn,
 }
