@@ -24,17 +24,28 @@ ADE20K = (
     "clock", "flag",
 )
 
+COCO = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis",
+    "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich",
+    "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed",
+    "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven",
+    "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)
+
 CAMVID = ("sky", "building", "pole", "road", "sidewalk", "tree", "sign symbol", "fence", "car", "pedestrian",
           "bicyclist")
 
 CAMVID_PALETTE = ((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0),
                   (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192))
 
-_KNOWN = {"ade20k": ADE20K, "camvid": CAMVID}
+_KNOWN = {"ade20k": ADE20K, "camvid": CAMVID, "coco": COCO}
 
 
 def resolve_class_names(names: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Names as given, or the list of that name ("ade20k", "camvid"); none for None.
+    """Names as given, or the list of that name ("ade20k", "camvid", "coco"); none for None.
 
     Raises:
         ConfigError: an unknown list, or an empty name.

@@ -19,7 +19,11 @@ train_dataloader = dict(
     collate_fn=dict(type=pseudo_collate),
     dataset=dict(
         type=ToyWorldInstances, num_scenes=2000, size=128, split="train",
-        pipeline=[dict(type=LoadInstances), dict(type=FlipInstances, prob=0.5), dict(type=PackDetection)]))
+        pipeline=[
+            dict(type=LoadInstances, with_masks=False),
+            dict(type=FlipInstances, prob=0.5),
+            dict(type=PackDetection),
+        ]))
 val_dataloader = dict(
     batch_size=16,
     num_workers=0,

@@ -1,0 +1,33 @@
+"""The one way into inference: weights decide whether pictures are segmented or objects detected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import init_default_scope
+
+from clipapps.inference import Inferencer
+from clipapps.projects.denseclip.inferencer import DenseCLIPInferencer, find_config
+from clipapps.registry import MODELS
+
+
+def open_inferencer(weights: str | Path | None = None, device: Any = "cpu", **options: Any) -> Inferencer:
+    """A `DetectionInferencer` for a detector's weights, else a `DenseCLIPInferencer`; they take the options.
+
+    Raises:
+        WeightsError: the weights cannot be used.
+    """
+    if weights is not None and _is_detector(find_config(weights, options.get("config")).model["type"]):
+        from clipapps.projects.denseclip.detection.inferencer import DetectionInferencer
+
+        return DetectionInferencer(weights, device, **options)
+    return DenseCLIPInferencer(weights, device, **options)
+
+
+def _is_detector(kind: Any) -> bool:
+    from clipapps.projects.denseclip.detection.models import CLIPDetector
+
+    init_default_scope("clipapps")
+    model = MODELS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(model, type) and issubclass(model, CLIPDetector)
