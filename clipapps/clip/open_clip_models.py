@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from clipapps.clip.tiny import TINY_ARCHS
 from clipapps.errors import UserError, WeightsError, did_you_mean
 
 HUB_PREFIX = "hf-hub:"
+_HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 Tokenizer = Any  # open_clip's tokenizers share no base class: callable, most with `encode`
 
 
@@ -135,15 +136,16 @@ def download_weights(arch: Arch, weights: str) -> Path:
         known = open_clip.list_pretrained_tags_by_model(arch.name)
         raise WeightsError(f"{weights!r} is neither a file nor a pretrained tag of {arch.name}."
                            f"{did_you_mean(weights, known)} Tags: {', '.join(known) or 'none'}.")
-    source = config.get("hf_hub") or config.get("url")
-    cached = _cached(config["hf_hub"].rstrip("/")) if config.get("hf_hub") else None
+    repository, _, file = (config.get("hf_hub") or "").rpartition("/")
+    source = f"{file or _HUB_FILES[0]} of {repository}" if repository else config.get("url")
+    cached = _cached(repository, (file,) if file else _HUB_FILES) if repository else None
     return cached or Path(_fetch(f"{arch.name}/{weights} ({source})", lambda: download_pretrained(config),
                                  "its weights"))
 
 
-def _cached(repository: str) -> Path | None:
+def _cached(repository: str, files: Sequence[str] = _HUB_FILES) -> Path | None:
     """The repository's weights in the hub's cache, so that a machine without a network need not wait for retries."""
-    for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"):
+    for name in files:
         path = try_to_load_from_cache(repository, name)
         if isinstance(path, str):
             return Path(path)
