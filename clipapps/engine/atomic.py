@@ -102,6 +102,8 @@ def _disk_error(path: Path, error: BaseException, needed: int) -> DiskError:
     folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
     free = shutil.disk_usage(folder).free
     code = error.errno if isinstance(error, OSError) else errno.ENOSPC
+    if isinstance(error, OSError) and code == errno.ENOSPC and needed < free:
+        reason += "; there are bytes, so it may be out of inodes (df -i)"
     space = f" ({free:,} bytes free, {needed:,} needed)" if code in _OUT_OF_SPACE else ""
     way_out = "Free some space or choose another folder." if space else "Choose a folder that can be written."
     return DiskError(f"{path} cannot be written: {reason}{space}. {way_out}")

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from engine_comparison import OVERRIDES, differences
 
 from clipapps.engine import checkpoint, resume, runner
 from clipapps.engine.config import load_config
 from clipapps.errors import WeightsError
-
-OVERRIDES = ("train_dataloader.dataset.augment=True", "optim_wrapper.clip_grad.max_norm=1.0",
-             "default_hooks.checkpoint.max_keep=9",
-             "custom_hooks=[{'type':'EMAHook','momentum':0.1,'begin_iter':5}]")
-COMPARED = ("state_dict", "ema_state_dict", "optimizer", "param_schedulers", "random_state")
-
-
-def leaves(node: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(node, dict):
-        return {key: leaf for name, item in node.items() for key, leaf in leaves(item, f"{path}.{name}").items()}
-    if isinstance(node, list):
-        return {key: leaf for place, item in enumerate(node) for key, leaf in leaves(item, f"{path}.{place}").items()}
-    return {path: node}
-
-
-def differences(first: Path, second: Path) -> list[str]:
-    """Names of everything that differs between two checkpoints; all that decides how training goes on is compared."""
-    a, b = (leaves({key: checkpoint.load(file)[key] for key in COMPARED}) for file in (first, second))
-    assert a.keys() == b.keys()
-    assert len(a) > 600
-    return [key for key in a
-            if not (torch.equal(a[key], b[key]) if isinstance(a[key], torch.Tensor) else a[key] == b[key])]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    """A run of 40 steps with dropout, batch norm, EMA, clipping and random augmentation."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    config = Path(__file__).parent / "task" / "toy_config.py"
-    runner.train(load_config(config, OVERRIDES), folder)
-    return folder
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -171,128 +137,6 @@ def test_another_optimizer_is_refused_unless_forced(tmp_path, train_toy, capsys)
 def test_force_goes_with_resume(tmp_path, toy_config, clipapps_cli):
     result = clipapps_cli("train", toy_config, "--work-dir", tmp_path / "run", "--force")
     assert result.code == 2 and "--force goes with --resume" in result.err
-
-
-def start(folder: Path, *overrides: str, delay: float = 0.0) -> subprocess.Popen[str]:
-    """The toy task in a process of its own, resuming whatever is in `folder`; `delay` slows every step and save."""
-    script = f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).parent / "task")!r})
-import torch
-from mmengine.hooks import Hook
-from clipapps.engine import checkpoint, runner
-from clipapps.engine.config import load_config
-original = torch.save
-def slow(content, stream):
-    original(content, stream)
-    stream.flush()
-    print("saving", flush=True)
-    time.sleep({delay})
-torch.save = slow
-class Slow(Hook):
-    def after_train_iter(self, runner, **_):
-        time.sleep({delay} / 10)
-cfg = load_config({str(Path(__file__).parent / "task" / "toy_config.py")!r}, {list(overrides)!r})
-cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=Slow)]
-runner.train(cfg, {str(folder)!r}, resume=True)
-"""
-    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def kill_while_training(folder: Path, generator: random.Random, inside_a_save: bool) -> None:
-    process = start(folder, *OVERRIDES, delay=0.3)
-    saves = generator.randrange(1, 3)
-    for line in process.stdout:
-        saves -= line.startswith("saving")
-        if saves == 0:
-            break
-    if not inside_a_save:
-        time.sleep(0.3 + generator.random() * 0.2)
-    process.kill()
-    process.communicate()
-
-
-def test_a_killed_run_ends_in_the_same_bits(tmp_path, undisturbed, train_toy):
-    """SIGKILL inside a save and between saves, then one undisturbed rest."""
-    generator = random.Random(4)
-    for inside in (True, False):
-        kill_while_training(tmp_path, generator, inside)
-        opened = resume.pointed(tmp_path)
-        assert opened is None or checkpoint.load(opened)["meta"]["iter"] > 0
-    train_toy(tmp_path, *OVERRIDES, resume=True)
-    assert differences(undisturbed / "iter_40.pth", tmp_path / "iter_40.pth") == []
-    assert not list(tmp_path.glob("*.tmp-*"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
-def test_many_killed_runs_end_in_the_same_bits(tmp_path, undisturbed, train_toy, seed):
-    generator = random.Random(seed)
-    for kill in range(3):
-        kill_while_training(tmp_path, generator, inside_a_save=kill % 2 == seed % 2)
-    train_toy(tmp_path, *OVERRIDES, resume=True)
-    assert differences(undisturbed / "iter_40.pth", tmp_path / "iter_40.pth") == []
-
-
-def signaled(folder: Path, step: int, number: signal.Signals) -> tuple[int, str, float]:
-    """Exit code, error output, and seconds from the signal to the end of a process signaled after a step."""
-    process = start(folder, *OVERRIDES, "default_hooks.checkpoint.interval=100", "default_hooks.logger.interval=1",
-                    delay=0.5)
-    for line in process.stdout:
-        if line.startswith(f"train {step}/"):
-            break
-    before = time.monotonic()
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    return process.returncode, err, time.monotonic() - before
-
-
-def test_signals_save_and_say_how_to_go_on(tmp_path, undisturbed, train_toy):
-    for number, step, code in ((signal.SIGTERM, 7, 143), (signal.SIGINT, 25, 130)):
-        returned, err, seconds = signaled(tmp_path, step, number)
-        assert returned == code, err
-        assert seconds < 15  # 5 on a machine of its own
-        assert "is saved. Go on with:" in err
-        assert f"--work-dir {tmp_path} --resume" in err
-        saved = resume.pointed(tmp_path)
-        assert saved is not None
-        assert step <= checkpoint.load(saved)["meta"]["iter"] < step + 10
-    train_toy(tmp_path, *OVERRIDES, resume=True)
-    assert differences(undisturbed / "iter_40.pth", tmp_path / "iter_40.pth") == []
-
-
-def test_a_full_disk_while_saving_keeps_the_last_checkpoint(tmp_path, undisturbed, train_toy):
-    """After two good saves the file-size limit drops: exit code 3, and the run goes on once there is room."""
-    script = f"""
-import resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent / "task")!r})
-from mmengine.hooks import Hook
-from clipapps.cli.main import explain
-from clipapps.engine import runner
-from clipapps.engine.config import load_config
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-class Full(Hook):
-    def after_train_iter(self, runner, **_):
-        if runner.iter == 25:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
-cfg = load_config({str(Path(__file__).parent / "task" / "toy_config.py")!r}, {list(OVERRIDES)!r})
-cfg.default_hooks.checkpoint.max_keep = 1
-cfg.custom_hooks = [*cfg.custom_hooks, dict(type=Full)]
-try:
-    runner.train(cfg, {str(tmp_path)!r})
-except Exception as error:
-    message, code = explain(error)
-    print(message)
-    sys.exit(code)
-"""
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert result.returncode == 3, result.stderr
-    assert "iter_30.pth cannot be written" in result.stdout
-    assert "bytes free" in result.stdout
-    assert not list(tmp_path.glob("*.tmp-*"))
-    assert [file.name for file in tmp_path.glob("*.pth")] == ["iter_20.pth"]
-    train_toy(tmp_path, *OVERRIDES, resume=True)
-    assert differences(undisturbed / "iter_40.pth", tmp_path / "iter_40.pth") == []
 
 
 def test_signals_are_left_as_they_were(tmp_path, train_toy):
