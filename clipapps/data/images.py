@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from clipapps.data.damage import complaint_about, is_filled_with_gray
 from clipapps.errors import BadSampleError
 
 MAX_PIXELS = 80_000_000
@@ -29,10 +30,12 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         BadSampleError: it is missing, empty, of another kind, damaged or too large; the message names file and reason.
     """
-    image = _open(path, max_pixels)
+    image, content = _open(path, max_pixels)
     try:
-        upright = _upright(image)
-        array = _to_rgb(upright)
+        image.load()
+        if image.format == "JPEG" and is_filled_with_gray(content, np.asarray(image)):
+            raise ValueError("its data are damaged, and the rest of the picture is gray")
+        array = _to_rgb(_upright(image))
     except Exception as error:
         raise BadSampleError(f"{path} cannot be decoded: {_words(error)}.") from error
     return array
@@ -47,7 +50,7 @@ def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         BadSampleError: as `read_image`, or the file has color channels instead of ids.
     """
-    image = _open(path, max_pixels)
+    image, _ = _open(path, max_pixels)
     if image.mode not in _MASK_MODES:
         raise BadSampleError(f"{path} is a {image.mode} image, but a mask has one channel of class ids.")
     try:
@@ -69,8 +72,8 @@ def png_bytes(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _open(path: str | Path, max_pixels: int) -> Image.Image:
-    """The image with its header read and its size checked; pixels are not decoded yet."""
+def _open(path: str | Path, max_pixels: int) -> tuple[Image.Image, bytes]:
+    """The image with its header read, its size and structure checked, and the file's bytes; nothing is decoded yet."""
     file = Path(path)
     if not file.is_file():
         raise BadSampleError(f"There is no file {file}.")
@@ -88,11 +91,12 @@ def _open(path: str | Path, max_pixels: int) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise BadSampleError(f"{file} has {width} x {height} pixels; at most {max_pixels:,} are read.")
-    return image
+    if complaint := complaint_about(content, str(image.format)):
+        raise BadSampleError(f"{file} is damaged: {complaint}.")
+    return image, content
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    image.load()
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # EXIF that cannot be parsed says nothing about orientation; the pixels are fine
