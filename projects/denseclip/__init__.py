@@ -7,12 +7,12 @@ PROJECT = Project(
     package=__name__,
     summary="Language-guided semantic segmentation with context-aware prompting (DenseCLIP)",
     modules=tuple(f"{__name__}.{module}" for module in (
-        "models", "controls", "maskclip", "context_decoder", "pyramid", "preprocessing", "datasets", "hooks",
-        "metrics", "schedules", "views", *(f"detection.{part}" for part in (
+        "models", "controls", "maskclip", "imagenet_backbone", "official", "context_decoder", "pyramid",
+        "preprocessing", "datasets", "hooks", "metrics", "schedules", "views", *(f"detection.{part}" for part in (
             "models", "anchors", "box_coder", "box_guidance", "matching", "metrics", "preprocessing", "retina_head",
             "suppression", "transforms")))),
     config_keys=("data_root",),  # of every dataset in the config; one override moves them all
-    inferencer=f"{__name__}.inferencer:DenseCLIPInferencer",
+    inferencer=f"{__name__}.inference:open_inferencer",
     converter=f"{__name__}.convert:convert_checkpoint",
     exporter=f"{__name__}.export:make_exportable",
     extra="seg",

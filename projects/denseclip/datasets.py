@@ -12,7 +12,7 @@ from clipapps.errors import ConfigError, DataError, did_you_mean
 from clipapps.projects.denseclip.class_names import ADE20K, CAMVID, CAMVID_PALETTE
 from clipapps.projects.denseclip.mmseg_parts import ADE20KDataset, BaseSegDataset
 from clipapps.registry import DATASETS
-from clipapps.toyworld import ToyWorldSegmentation
+from clipapps.toyworld import ToyWorldSegmentation, class_names
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -102,11 +102,11 @@ class ToyWorldSubset(ToyWorldSegmentation):
 
     def __init__(self, classes: Sequence[str], **options: Any) -> None:
         super().__init__(**options)
-        known = self.METAINFO["classes"]
+        known = class_names()
         for name in classes:
             if name not in known:
                 raise ConfigError(f"The toy world has no class {name!r}.{did_you_mean(name, known)}")
-        palette = [self.METAINFO["palette"][known.index(name)] for name in classes]
+        palette = [self._metainfo["palette"][known.index(name)] for name in classes]
         self._metainfo = {**self._metainfo, "classes": tuple(classes), "palette": palette}
         self.new_labels = np.full(256, 255, dtype=np.uint8)
         for label, name in enumerate(classes):

@@ -127,9 +127,9 @@ class LanguageGuidance(nn.Module):
     def encode_names(self, visual: Tensor, names: Sequence[str] | None = None) -> Tensor:
         """Class embeddings (B, K, E) for visual tokens (B, 1 + hw, E), not normalized; `names` instead of the own."""
         if self.prompt_mode == "pre":
-            contexts = self.context_decoder(self.contexts.expand(len(visual), -1, -1), visual)  # (B, N, W)
+            contexts = self.context_decoder(self.contexts.expand(visual.shape[0], -1, -1), visual)  # (B, N, W)
             return encode_with_contexts(self.backbone, self._ids(names), contexts)
-        text = self.shared_text_embeddings(names).expand(len(visual), -1, -1)
+        text = self.shared_text_embeddings(names).expand(visual.shape[0], -1, -1)
         if self.prompt_mode == "post":
             text = text + self.gamma * self.context_decoder(text, visual)
         return text
@@ -169,7 +169,12 @@ class LanguageGuidance(nn.Module):
         return self.token_ids if names is None else self._tokenize(names).to(self.token_ids.device)
 
     def _tokenize(self, names: Sequence[str]) -> Tensor:
-        """Token ids (K, L); L is `name_length`, or what the longest name needs."""
+        """Token ids (K, L); L is `name_length`, or what the longest name needs.
+
+        A text tower without causal mask sees its padding, so it gets the length that it was trained with.
+        """
+        if not _is_causal(self.backbone):
+            return self.backbone.tokenize(names, self.backbone.context_length - self.contexts.shape[1])
         counts = self.backbone.token_counts(names)
         available = self.backbone.context_length - self.contexts.shape[1]
         for name, count in zip(names, counts, strict=True):
@@ -221,6 +226,8 @@ def encode_with_contexts(backbone: CLIPBackbone, token_ids: Tensor, contexts: Te
                          pool_index: Tensor | None = None) -> Tensor:
     """Text embeddings of [start, contexts, name, end] (DenseCLIP, equation 1; CoOp).
 
+    Text towers without causal mask (SigLIP) have no start token: contexts are first there.
+
     Args:
         backbone: CLIP with its text tower.
         token_ids: (K, L).
@@ -231,6 +238,16 @@ def encode_with_contexts(backbone: CLIPBackbone, token_ids: Tensor, contexts: Te
         (B, K, E), not normalized.
     """
     index = backbone.pool_index(token_ids) if pool_index is None else pool_index
-    embeds, index = insert_contexts(backbone.embed_tokens(token_ids), contexts[:, None], index)  # (B, K, N + L, W)
+    embeds = backbone.embed_tokens(token_ids)
+    if _is_causal(backbone):
+        embeds, index = insert_contexts(embeds, contexts[:, None], index)  # (B, K, N + L, W), (B, K)
+    else:
+        lead, num = (len(contexts), len(token_ids), -1, -1), contexts.shape[1]
+        embeds = torch.cat([contexts[:, None].expand(lead), embeds.expand(lead)], dim=2)
+        index = (index + num).expand(lead[:2])
     encoded = backbone.encode_text_embeddings(embeds.flatten(0, 1), index.flatten())
     return encoded.unflatten(0, (len(contexts), len(token_ids)))
+
+
+def _is_causal(backbone: CLIPBackbone) -> bool:
+    return not backbone.arch_config["text_cfg"].get("no_causal_mask", False)

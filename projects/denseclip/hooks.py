@@ -33,7 +33,7 @@ class SameClassesHook(Hook):
     def _compare(self, runner: Any, place: str, loader: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         vocabulary = None if place == "train_dataloader" else getattr(model, "vocabulary", None)
-        of_model = tuple(vocabulary or getattr(model, "class_names", ()))
+        of_model: tuple[str, ...] = tuple(vocabulary or getattr(model, "class_names", None) or ())
         of_data = tuple(name.strip() for name in loader.dataset.metainfo.get("classes") or ())
         if not of_model or not of_data or of_model == of_data:
             return

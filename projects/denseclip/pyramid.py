@@ -15,7 +15,7 @@ class ViTPyramid(nn.Module):
 
     Args:
         channels: tower width C.
-        patch_size: 16 or 8, the stride of the incoming maps.
+        patch_size: 16, 14 or 8, the stride of the incoming maps; the strides for 14 are 3.5, 7, 14 and 28.
         norm_cfg: normalization between the two deconvolutions; BN on one device, SyncBN on several GPUs.
 
     >>> pyramid = ViTPyramid(channels=32)
@@ -28,7 +28,7 @@ class ViTPyramid(nn.Module):
         norm_cfg = norm_cfg or dict(type=nn.BatchNorm2d)
         self.fpn2: nn.Module
         self.fpn3: nn.Module
-        if patch_size == 16:
+        if patch_size in (14, 16):
             self.fpn1 = nn.Sequential(
                 nn.GroupNorm(1, channels), _upsample(channels), build_norm_layer(norm_cfg, channels)[1], nn.GELU(),
                 _upsample(channels))
@@ -41,7 +41,7 @@ class ViTPyramid(nn.Module):
             self.fpn3 = nn.Sequential(nn.GroupNorm(1, channels), nn.MaxPool2d(2, 2))
             self.fpn4 = nn.Sequential(nn.GroupNorm(1, channels), nn.MaxPool2d(4, 4))
         else:
-            raise ConfigError(f"ViTPyramid: patch_size {patch_size} is not supported; 8 and 16 are.")
+            raise ConfigError(f"ViTPyramid: patch_size {patch_size} is not supported; 8, 14 and 16 are.")
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         """Four maps (B, C, h, w) of stride p -> four maps (B, C, ., .) of strides 4, 8, 16, 32 (odd sizes floor)."""

@@ -11,5 +11,5 @@ with read_base():
     from .denseclip_fpn_tiny_toyworld import *
 
 # "projected": this ViT learned its dense map from the ResNet's value path, so its own last tokens are local already
-model["backbone"].update(arch="tiny-vit", out_indices=(1, 2, 4, 5), dense="projected")
+model["backbone"].update(arch="tiny-vit", out_indices=(0, 1, 2, 3), dense="projected")
 model.update(pyramid=dict(type=ViTPyramid, patch_size=16), score_concat_index=2)

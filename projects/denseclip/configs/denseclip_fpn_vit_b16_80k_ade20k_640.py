@@ -1,7 +1,7 @@
 """DenseCLIP, Semantic FPN, CLIP ViT-B/16, ADE20K at 640 x 640, 80k iterations (DenseCLIP, table 1: 50.6 mIoU).
 
-8 GPUs x 4 images: torchrun --nproc-per-node 8 -m clipapps train denseclip/denseclip_fpn_vit_b16_80k_ade20k_640 \
-    --launcher pytorch
+8 GPUs x 4 images: torchrun --nproc-per-node 8 -m clipapps train \
+    denseclip/denseclip_fpn_vit_b16_80k_ade20k_640 --launcher pytorch
 """
 
 from mmengine.config import read_base

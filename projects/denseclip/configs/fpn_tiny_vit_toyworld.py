@@ -10,5 +10,5 @@ from clipapps.projects.denseclip.pyramid import ViTPyramid
 with read_base():
     from .fpn_tiny_toyworld import *
 
-model["backbone"].update(arch="tiny-vit", out_indices=(1, 2, 4, 5))
+model["backbone"].update(arch="tiny-vit", out_indices=(0, 1, 2, 3))
 model.update(pyramid=dict(type=ViTPyramid, patch_size=16))

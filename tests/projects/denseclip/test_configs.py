@@ -35,16 +35,34 @@ def test_the_published_recipes_and_their_baselines_are_there():
     assert {"denseclip/denseclip_fpn_tiny_toyworld", "denseclip/denseclip_fpn_tiny_camvid"} <= set(PAIRS)
 
 
+class WordTokenizer:
+    """Stands for a tokenizer that has to be fetched: one id a word, a 1 at the end, padded with 1 as SigLIP's."""
+
+    def __call__(self, texts, context_length):
+        rows = [[2 + len(word) for word in text.split()] for text in texts]
+        return torch.tensor([(row + [1] * context_length)[:context_length] for row in rows])
+
+
+@pytest.fixture
+def offline_tokenizers(monkeypatch):
+    from clipapps.clip import open_clip_models
+
+    original = open_clip_models.build_tokenizer
+    monkeypatch.setattr(open_clip_models, "build_tokenizer",
+                        lambda arch: WordTokenizer() if "siglip" in arch.name.lower() else original(arch))
+
+
+@pytest.mark.usefixtures("offline_tokenizers")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_builds_and_says_how_to_launch_it(name):
     text, verb = list_configs()[name].read_text(), "test" if name in TRAINING_FREE else "train"
-    assert f"{verb} {name}" in text.split('"""')[1] and len(text.splitlines()) <= 100
+    assert f"{verb} {name}" in text.split('"""')[1].replace("\\\n    ", "") and len(text.splitlines()) <= 100
     cfg = load(name)
     backbone = {key: value for key, value in cfg.model.backbone.items() if key != "drop_path_rate"}
     with torch.device("meta"):
         model = MODELS.build(dict(cfg.model, backbone=backbone))
     kind = MaskCLIPSegmentor if name in TRAINING_FREE else DenseCLIPSegmentor if name in METHOD else CLIPSegmentor
-    assert type(model) is kind
+    assert isinstance(model, kind) and isinstance(model, DenseCLIPSegmentor) == (name in METHOD)
     if name in METHOD:  # paper: 6 layers and no word about the weight; the released configs: 3 and 0.4
         assert len(model.context_decoder.decoder) == 3 and model.identity_head.loss_decode.loss_weight == 0.4
         assert model.tau == 0.07 and model.contexts.shape[1] == 8
@@ -58,7 +76,7 @@ def test_the_baseline_differs_in_language_alone(name):
     for key in ("neck", "decode_head", "class_names", "data_preprocessor", "test_cfg", "pyramid"):
         assert method.model.get(key) == baseline.model.get(key), key
     for key in ("arch", "out_indices"):
-        assert method.model.backbone[key] == baseline.model.backbone[key], key
+        assert method.model.backbone.get(key) == baseline.model.backbone.get(key), key
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -23,8 +23,8 @@ _fpn = dict(
 _denseclip = dict(
     _fpn,
     type=DenseCLIPSegmentor,
-    # The tiny CLIP's attention pool, asked at every position, answers with the picture as a whole: its score maps are no
-    # better than "all background". Its value path knows where things are (maskclip_tiny_toyworld).
+    # The tiny CLIP's attention pool, asked at every position, answers with the picture as a whole: its score maps are
+    # no better than "all background". Its value path knows where things are (maskclip_tiny_toyworld).
     backbone=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin", out_indices=(0, 1, 2, 3), dense="value",
                   size_policy="floor", trainable="image"),
     prompt_mode="post",
