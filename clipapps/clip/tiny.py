@@ -13,10 +13,10 @@ TINY_ARCHS: dict[str, dict[str, Any]] = {
         "vision_cfg": {"layers": [1, 1, 1, 1], "width": 24, "head_width": 64, "image_size": 128, "patch_size": None},
         "text_cfg": _TEXT,
     },
-    # as many tokens as a ViT-B/32 has at 224 px, rounded up: 8 x 8 and the class token
+    # 8 x 8 tokens and the class token
     "tiny-vit": {
         "embed_dim": 128,
-        "vision_cfg": {"layers": 6, "width": 128, "head_width": 32, "image_size": 128, "patch_size": 16},
+        "vision_cfg": {"layers": 4, "width": 128, "head_width": 32, "image_size": 128, "patch_size": 16},
         "text_cfg": _TEXT,
     },
 }

@@ -25,10 +25,26 @@ def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return (1 - F.cosine_similarity(student.float(), teacher.float(), dim=1)).mean()
 
 
-def dense_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """`cosine_distance` of two dense maps (B, D, h, w), the finer one averaged to the grid of the coarser one."""
-    size = [min(sides) for sides in zip(student.shape[-2:], teacher.shape[-2:], strict=True)]
-    return cosine_distance(F.adaptive_avg_pool2d(student, size), F.adaptive_avg_pool2d(teacher, size))
+def to_coarser_grid(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two dense maps (B, D, h, w), the finer one averaged to the grid of the coarser one."""
+    size = [min(sides) for sides in zip(first.shape[-2:], second.shape[-2:], strict=True)]
+    return F.adaptive_avg_pool2d(first.float(), size), F.adaptive_avg_pool2d(second.float(), size)
+
+
+def answer_divergence(student: Tensor, teacher: Tensor, names: Tensor, scale: float) -> Tensor:
+    """Kullback-Leibler divergence of the student's zero-shot answer from the teacher's, meaned over embeddings.
+
+    Args:
+        student, teacher: (N, D) image embeddings; names: (K, D) normalized text embeddings of the possible answers.
+        scale: factor on the cosine similarities before the softmax.
+
+    >>> image, names = torch.tensor([[1.0, 0.0]]), torch.eye(2)
+    >>> answer_divergence(image, 3 * image, names, scale=20.0).item()
+    0.0
+    """
+    theirs, ours = ((scale * F.normalize(embeds.float(), dim=-1) @ names.t()).log_softmax(dim=-1)
+                    for embeds in (teacher, student))
+    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 @MODELS.register_module()
@@ -36,8 +52,9 @@ class DistillationPretrainer(ContrastivePretrainer):
     """Trains the image tower of `backbone` towards a frozen teacher, whose text tower it takes over as it is.
 
     The loss is the contrastive one plus the cosine distance of pooled embeddings (feature distillation, CLIP-KD,
-    section 3.2), plus the same at every position of the dense map: a small ViT learns from the places of a map what
-    the pooled embedding alone tells it only after many more pictures.
+    section 3.2), plus the same at every position of the dense map, plus the divergence of zero-shot answers. The last
+    is what makes a small ViT learn shapes: colors and backgrounds fill most of an embedding, so a student can come
+    close to it and still not tell a fish from a boat.
 
     Args:
         backbone: a CLIPBackbone or its config; its text tower must be built like the teacher's.
@@ -45,6 +62,9 @@ class DistillationPretrainer(ContrastivePretrainer):
         teacher_dense: which dense map of the teacher is the target, "projected" or "value"; a ResNet's "value" map
             stays at its place, while its "projected" one mixes in the whole picture (MaskCLIP, arXiv 2112.01071).
         pooled_weight: factor on the distance of pooled embeddings; dense_weight: on that of dense maps, 0 for none.
+        answers: names of probes whose answers are distilled from pooled embeddings.
+        dense_answers: the probe whose answers are distilled at every position.
+        answer_weight: factor on each of these divergences, 0 for none; answer_scale: see `answer_divergence`.
         **options: as for `ContrastivePretrainer`.
 
     Raises:
@@ -59,7 +79,8 @@ class DistillationPretrainer(ContrastivePretrainer):
 
     def __init__(self, backbone: CLIPBackbone | dict[str, Any], teacher: CLIPBackbone | dict[str, Any],
                  teacher_dense: str = "value", pooled_weight: float = 10.0, dense_weight: float = 10.0,
-                 **options: Any) -> None:
+                 answers: Sequence[str] = (), dense_answers: str | None = None, answer_weight: float = 1.0,
+                 answer_scale: float = 40.0, **options: Any) -> None:
         super().__init__(backbone, **options)
         self.teacher: CLIPBackbone = MODELS.build(teacher) if isinstance(teacher, dict) else teacher
         if self.backbone.arch_config["text_cfg"] != self.teacher.arch_config["text_cfg"]:
@@ -68,6 +89,9 @@ class DistillationPretrainer(ContrastivePretrainer):
         self.teacher.model.visual.to(memory_format=torch.channels_last)
         self.teacher_dense = teacher_dense
         self.pooled_weight, self.dense_weight = pooled_weight, dense_weight
+        self.answers, self.dense_answers = tuple(answers), dense_answers
+        self.answer_weight, self.answer_scale = answer_weight, answer_scale
+        self._names: dict[str, Tensor] = {}
 
     def init_weights(self) -> None:
         """Loads the teacher and gives its text tower and temperature to the student."""
@@ -90,6 +114,19 @@ class DistillationPretrainer(ContrastivePretrainer):
             teacher = self.encode_images(inputs, self.teacher_dense if self.dense_weight else None, self.teacher)
         losses = self.contrast(student.pooled, caption, meaning)
         losses["loss_pooled"] = self.pooled_weight * cosine_distance(student.pooled, teacher.pooled)
+        if self.answers:
+            losses["loss_answers"] = sum(self._divergence(student.pooled, teacher.pooled, name)
+                                         for name in self.answers)
         if self.dense_weight:
-            losses["loss_dense"] = self.dense_weight * dense_distance(student.dense, teacher.dense)
+            ours, theirs = to_coarser_grid(student.dense, teacher.dense)
+            losses["loss_dense"] = self.dense_weight * cosine_distance(ours, theirs)
+            if self.dense_answers:
+                ours, theirs = (embeds.flatten(2).transpose(1, 2).flatten(0, 1) for embeds in (ours, theirs))
+                losses["loss_dense_answers"] = self._divergence(ours, theirs, self.dense_answers)
         return losses
+
+    def _divergence(self, student: Tensor, teacher: Tensor, probe: str) -> Tensor:
+        if probe not in self._names:  # the text tower is frozen
+            with torch.no_grad():
+                self._names[probe] = self._probe(probe).to(student.device)
+        return self.answer_weight * answer_divergence(student, teacher, self._names[probe], self.answer_scale)

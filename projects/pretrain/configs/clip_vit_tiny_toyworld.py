@@ -2,7 +2,8 @@
 
     clipapps train pretrain/clip_vit_tiny_toyworld
 
-On captions alone a ViT of this size learns colors and hardly any shape; the teacher's dense map shows it where what is.
+On captions alone a ViT of this size learns colors and hardly any shape: the teacher's answers make shape count, and its
+dense map shows where what is.
 """
 
 from mmengine.config import read_base
@@ -18,24 +19,26 @@ with read_base():
 _batch = 96
 _detail = dict(category=0.9, texture=0.6, size=0.5, position=0.4, orientation=0.5, lighting=0.7)
 _mixed = dict(backlit=0.2, dark=0.2, tilted=0.3)
-_stages = [
-    dict(num_scenes=150 * _batch, spec=dict(backgrounds=["plain"], sizes=["large"], backlit=0.0, dark=0.0)),
-    dict(num_scenes=650 * _batch, spec=dict(depth=0.1, **_mixed)),
-    dict(num_scenes=1200 * _batch, spec=dict(max_objects=4, depth=0.15, empty=0.03, group=0.25, **_mixed)),
+_stages = [  # shapes until they are known, then surroundings, then several objects of all sizes
+    dict(num_scenes=500 * _batch, spec=dict(backgrounds=["plain"], sizes=["large"], backlit=0.0, dark=0.0)),
+    dict(num_scenes=800 * _batch, spec=dict(sizes=["medium", "large"], **_mixed)),
+    dict(num_scenes=900 * _batch, spec=dict(max_objects=4, depth=0.1, empty=0.03, group=0.25, **_mixed)),
 ]
-_iterations = 2000
+_iterations = 2200
 
 model = dict(
     type=DistillationPretrainer,
     backbone=dict(type=CLIPBackbone, arch="tiny-vit", weights=None, trainable="image"),
     teacher=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin"),
+    answers=("category", "color", "background", "size", "lighting"),
+    dense_answers="category",
     precision="bfloat16",
     channels_last=True,
 )
 train_dataloader.batch_size = _batch
 train_dataloader.dataset = dict(type=ToyWorldScenes, split="train", seed=3, size=128, detail=_detail, stages=_stages)
 train_cfg.max_iters = _iterations
-train_cfg.val_interval = 1000
+train_cfg.val_interval = 550
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.01, by_epoch=False, end=100),
     dict(type=CosineAnnealingLR, eta_min=1e-5, by_epoch=False, begin=100, end=_iterations),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from clipapps.clip import CLIPBackbone
 from clipapps.clip.tiny import TINY_ARCHS
 from clipapps.errors import ConfigError
-from clipapps.projects.pretrain.distillation import DistillationPretrainer, dense_distance
+from clipapps.projects.pretrain.distillation import DistillationPretrainer, answer_divergence, to_coarser_grid
 
 BATCH = (torch.randint(0, 255, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
          ["a red star", "a cup", "a blue tree"], torch.tensor([1, 2, 3]))
@@ -22,21 +24,29 @@ def make(arch: object = "tiny-vit", **options: object) -> DistillationPretrainer
     return DistillationPretrainer(student, TEACHER, **options)
 
 
-def test_dense_distance_averages_the_finer_map_first() -> None:
-    coarse = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
-    fine = torch.tensor([[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]])[None]  # its mean is (0.5, 0.5)
-    assert dense_distance(fine, coarse).item() == pytest.approx(1 - 0.5**0.5)
-    assert dense_distance(coarse, fine).item() == pytest.approx(1 - 0.5**0.5)
+def test_the_finer_map_is_averaged() -> None:
+    coarse = torch.rand(1, 2, 1, 1)
+    fine = torch.tensor([[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 3.0]]])[None]
+    for ours, theirs in (to_coarser_grid(fine, coarse), to_coarser_grid(coarse, fine)[::-1]):
+        assert ours.flatten().tolist() == [0.5, 1.0]
+        assert torch.equal(theirs, coarse)
+
+
+def test_answer_divergence_by_hand() -> None:
+    teacher, student = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 5.0]])
+    right, wrong = math.e / (1 + math.e), 1 / (1 + math.e)  # softmax of cosines (1, 0) at scale 1
+    expected = right * math.log(right / wrong) + wrong * math.log(wrong / right)
+    assert answer_divergence(student, teacher, torch.eye(2), 1.0).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_student_that_is_its_teacher_has_no_distance() -> None:
-    model = make("tiny-rn", teacher_dense="projected", precision="float32")
+    model = make("tiny-rn", teacher_dense="projected", answers=("category",), dense_answers="category")
     model.init_weights()
     model.backbone.model.load_state_dict(model.teacher.model.state_dict(), strict=False)
     model.eval()
     losses = model(*BATCH, mode="loss")
-    assert losses["loss_pooled"].item() == pytest.approx(0, abs=2e-5)
-    assert losses["loss_dense"].item() == pytest.approx(0, abs=2e-5)
+    for name in ("loss_pooled", "loss_dense", "loss_answers", "loss_dense_answers"):
+        assert losses[name].item() == pytest.approx(0, abs=2e-5), name
 
 
 def test_text_tower_is_taken_over_and_only_the_image_tower_learns() -> None:
