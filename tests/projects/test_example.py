@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def test_it_trains_through_the_command_line(installed: Path, tmp_path: Path) -> 
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.3  # ten categories: chance is 0.1
     assert metrics["iterations"] == 15
+
+
+def test_the_copy_that_the_instructions_make_is_a_working_project(tmp_path: Path) -> None:
+    """The commands of projects/README.md up to the installation, run as they stand there."""
+    text = (EXAMPLE.parent / "README.md").read_text()
+    commands = text.partition("```bash\n")[2].partition("pip install")[0]
+    shutil.copytree(EXAMPLE, tmp_path / "projects" / "example", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, check=True)
+    project = tomllib.loads((tmp_path / "flowers" / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"] == {"clipapps.projects": {"flowers": "clipapps_flowers"}}
+    installed = tmp_path / "flowers" / "clipapps_flowers-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: clipapps-flowers\nVersion: 0.1.0\n")
+    (installed / "entry_points.txt").write_text("[clipapps.projects]\nflowers = clipapps_flowers\n")
+    said = _run("clipapps", "config", "check", "flowers/linear_probe_tiny_toyworld", PYTHONPATH=str(installed.parent))
+    assert "flowers/linear_probe_tiny_toyworld: no findings" in said
 
 
 def _code_lines(source: str) -> int:
