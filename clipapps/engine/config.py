@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,10 @@ def find_config(name_or_path: str | Path) -> Path:
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Load a config, apply overrides, and check all of it strictly, before anything is built.
+
+    `~` and environment variables (`$NAME`, `${NAME}`) in a dataset's `data_root` are expanded; one that is not set
+    stays as it is written, and is then in the message about the missing folder. Other paths are taken as written, also
+    where they lead out of the data root (`../masks`): a config is code of the user's choice.
 
     Args:
         name_or_path: "project/config" or a file in either mmengine style. A config is code: loading it runs it.
@@ -179,12 +184,14 @@ def _set(cfg: Config, path: list[str], value: Any) -> None:
 
 
 def _move_datasets(cfg: Config, old_root: str | None) -> None:
-    """One override of a project's top-level `data_root` moves every dataset that stood there."""
+    """One override of a project's top-level `data_root` moves every dataset that stood there; expands `~`, `$NAME`."""
     for split in ("train", "val", "test"):
         dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
         while isinstance(dataset, dict):
             if old_root is not None and dataset.get("data_root") == old_root:
                 dataset["data_root"] = cfg["data_root"]
+            if isinstance(root := dataset.get("data_root"), str):
+                dataset["data_root"] = os.path.expandvars(os.path.expanduser(root))
             dataset = dataset.get("dataset")
 
 

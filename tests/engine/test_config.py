@@ -136,3 +136,16 @@ def test_names():
     assert config_name("some/folder/x.py") == "x"
     assert config_name(Path("/a/b.c/x.py")) == "x"
     assert find_config("denseclip/fpn_tiny_toyworld").name == "fpn_tiny_toyworld.py"
+
+
+def test_home_and_variables_in_a_data_root_are_expanded_and_nothing_else_is(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("DATA", "/big disk")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    for written, found in (("~/ade", "/home/me/ade"), ("$DATA/ade", "/big disk/ade"), ("${DATA}/../b", "/big disk/../b"),
+                           ("$NOWHERE/ade", "$NOWHERE/ade"), ("../ade", "../ade"), ("/ade", "/ade")):
+        cfg = load_config("denseclip/fpn_tiny_camvid", [f"data_root={written}"])
+        assert {cfg[f"{split}_dataloader"].dataset.data_root for split in ("train", "val", "test")} == {found}
+    prefix = "train_dataloader.dataset.data_prefix.img_path"
+    cfg = load_config("denseclip/fpn_tiny_camvid", [f"{prefix}=../other/$DATA/~"])
+    assert cfg.train_dataloader.dataset.data_prefix.img_path == "../other/$DATA/~"

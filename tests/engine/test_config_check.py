@@ -76,21 +76,40 @@ def test_shipped_configs_have_no_findings(name):
     assert warnings == []
 
 
-def test_at_least_95_percent_of_200_typos_get_the_right_suggestion(real):
-    generator, keys = random.Random(20), known_keys(real)
-    found = right = total = 0
-    while total < 200:
-        path, key = generator.choice(keys)
-        typo = misspelled(key, generator, generator.choice([1, 2]) if len(key) > 3 else 1)
-        if typo == key or typo.startswith("_") or typo in accepted_keys(real, list(path)):
-            continue
-        total += 1
-        mine = [error for error in check_config(renamed(real, path, key, typo))[0]
-                if error.startswith(".".join((*path, typo)) + ":")]
-        found += len(mine) == 1
-        right += any(error.endswith(f"Did you mean {key!r}?") for error in mine)
-    assert found == 200
-    assert right >= 190
+def suggestions(real: Any, path: tuple[str, ...], key: str, typo: str) -> list[str]:
+    """What the check says about a key that was misspelled."""
+    return [error for error in check_config(renamed(real, path, key, typo))[0]
+            if error.startswith(".".join((*path, typo)) + ":")]
+
+
+def test_at_least_95_percent_of_200_typos_at_5_depths_get_the_right_suggestion(real):
+    """Forty at each depth, of one or two edits; all are found, and the nearest key is nearly always the right one."""
+    generator, right = random.Random(20), {}
+    for depth in range(1, 6):
+        keys = [(path, key) for path, key in known_keys(real) if len(path) == depth - 1 and len(key) > 2]
+        right[depth] = total = 0
+        while total < 40:
+            path, key = generator.choice(keys)
+            typo = misspelled(key, generator, generator.choice([1, 2]) if len(key) > 3 else 1)
+            if typo == key or typo.startswith("_") or typo in accepted_keys(real, list(path)):
+                continue
+            total += 1
+            mine = suggestions(real, path, key, typo)
+            assert len(mine) == 1
+            right[depth] += mine[0].endswith(f"Did you mean {key!r}?")
+    assert sum(right.values()) >= 190, right
+
+
+def test_all_typos_of_a_command_line_come_at_once_and_nothing_is_built(tmp_path, clipapps_cli, monkeypatch):
+    monkeypatch.setattr("clipapps.engine.runner.Runner.from_cfg", lambda cfg: pytest.fail("built"))
+    typos = {"train_dataloder.batch_size": "train_dataloader", "model.clas_names": "class_names",
+             "optim_wrapper.optimizer.lrr": "lr", "model.decode_head.loss_decode.loss_wieght": "loss_weight",
+             "train_dataloader.dataset.pipeline.0.meta_kesy": "meta_keys"}
+    result = clipapps_cli("train", REAL, "--work-dir", tmp_path / "run", *(f"{key}=1" for key in typos))
+    assert result.code == 2
+    assert "5 findings" in result.err
+    assert all(f"Did you mean {right!r}?" in result.err for right in typos.values()), result.err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("path", "old", "new"), [
