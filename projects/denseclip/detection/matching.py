@@ -22,7 +22,7 @@ class MaxIoUAssigner:
     Args:
         pos_iou: boxes with at least this overlap are positive.
         neg_iou: boxes below this overlap are background; those between are ignored.
-        min_pos_iou: least overlap at which an object claims its best boxes.
+        min_pos_iou: least overlap at which an object claims its best boxes; without any overlap it claims none.
         match_low_quality: let every object claim all boxes that overlap it as much as its best one does, whatever
             `pos_iou` says; of objects that claim the same box the last one gets it.
 
@@ -54,7 +54,8 @@ class MaxIoUAssigner:
         assigned[best < self.neg_iou] = NEGATIVE
         if self.match_low_quality:
             best_of_object = overlaps.max(dim=1, keepdim=True).values
-            claims = (overlaps == best_of_object) & (best_of_object >= self.min_pos_iou)  # (G, N)
+            can_claim = (best_of_object >= self.min_pos_iou) & (best_of_object > 0)
+            claims = (overlaps == best_of_object) & can_claim  # (G, N)
             order = torch.arange(1, len(objects) + 1, device=boxes.device)[:, None]
             last = (claims * order).max(dim=0).values  # 0: nobody
             assigned = torch.where(last > 0, last - 1, assigned)
