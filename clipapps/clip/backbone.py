@@ -102,7 +102,7 @@ class CLIPBackbone(nn.Module):
         self._text_tower = TextTower(self.model, grad_checkpoint) if with_text else None
         self._text_cache: VersionedCache[Tensor] = VersionedCache()
         if not with_text:
-            self._drop_text_tower()
+            self.drop_text_tower()
         if input_resolution is not None:
             self._keep_grid_for(input_resolution)
         if drop_path_rate:
@@ -302,7 +302,9 @@ class CLIPBackbone(nn.Module):
             raise UserError("This backbone was built without its text tower; build it with with_text=True.")
         return self._text_tower
 
-    def _drop_text_tower(self) -> None:
+    def drop_text_tower(self) -> None:
+        """Leave the text tower and the temperature out from now on, as `with_text=False` does."""
+        self._text_tower = None
         for name in _TEXT_PARTS:
             if hasattr(self.model, name):
                 delattr(self.model, name)
