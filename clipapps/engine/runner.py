@@ -33,9 +33,10 @@ from clipapps.engine.interruption import Interruption, noted_signals
 from clipapps.engine.loaders import build_dataloader
 from clipapps.engine.out_of_memory import out_of_memory
 from clipapps.engine.precision import use_mixed_precision
+from clipapps.engine.report import print_bad_samples
 from clipapps.engine.resume import print_config_changes
 from clipapps.engine.run_config import DEFAULT_SEED, complete, pick_device, portable, process_rank
-from clipapps.engine.seeding import BAD_SAMPLES, noted_bad_samples
+from clipapps.engine.seeding import BAD_SAMPLES
 from clipapps.engine.training_state import (
     accumulated_gradients,
     load_schedulers,
@@ -381,10 +382,7 @@ def _report(runner: Runner, folder: Path, started: float) -> dict[str, Any]:
     metrics.update(config=name_of(runner.cfg), seed=runner.seed,
                    iterations=runner.iter if runner._train_loop is not None else 0,
                    seconds=round(time.monotonic() - started, 1), device=str(runner.device))
-    bad = noted_bad_samples(folder / BAD_SAMPLES)
-    if runner.rank == 0 and bad:
-        print(f"{len(bad)} bad sample{'s were' if len(bad) > 1 else ' was'} skipped; {folder / BAD_SAMPLES} lists "
-              f"{'them' if len(bad) > 1 else 'it'}.", flush=True)
     if runner.rank == 0:
+        print_bad_samples(folder / BAD_SAMPLES)
         write_json(folder / METRICS, metrics)
     return metrics

@@ -142,7 +142,7 @@ def test_home_and_variables_in_a_data_root_are_expanded_and_nothing_else_is(monk
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("DATA", "/big disk")
     monkeypatch.delenv("NOWHERE", raising=False)
-    for written, found in (("~/ade", "/home/me/ade"), ("$DATA/ade", "/big disk/ade"), ("${DATA}/../b", "/big disk/../b"),
+    for written, found in (("~/ade", "/home/me/ade"), ("$DATA/a", "/big disk/a"), ("${DATA}/../b", "/big disk/../b"),
                            ("$NOWHERE/ade", "$NOWHERE/ade"), ("../ade", "../ade"), ("/ade", "/ade")):
         cfg = load_config("denseclip/fpn_tiny_camvid", [f"data_root={written}"])
         assert {cfg[f"{split}_dataloader"].dataset.data_root for split in ("train", "val", "test")} == {found}

@@ -9,6 +9,7 @@ from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, ParamSchedulerHoo
 from clipapps.engine.hooks.checkpoint import CheckpointHook
 from clipapps.engine.hooks.curves import CurvesHook
 from clipapps.engine.hooks.finite_loss import FiniteLossHook
+from clipapps.engine.hooks.ignored_labels import IgnoredLabelsHook
 from clipapps.engine.hooks.interruption import InterruptionHook
 from clipapps.engine.hooks.pictures import SamplePictureHook
 from clipapps.engine.hooks.progress import ProgressLogger
@@ -26,6 +27,7 @@ DEFAULT_HOOKS: dict[str, type] = {
     "random_state": RandomStateHook,
     "step_start": StepStartHook,
     "finite_loss": FiniteLossHook,
+    "ignored_labels": IgnoredLabelsHook,
     "logger": ProgressLogger,
     "param_scheduler": ParamSchedulerHook,
     "curves": CurvesHook,
