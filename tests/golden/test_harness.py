@@ -94,3 +94,40 @@ def test_lists_of_a_case_without_tensors_are_outputs(tmp_path, check_case):
 
     with pytest.raises(pytest.fail.Exception, match="ids: nobody compared it"):
         check_case(path, {"rates": run}, {"": [("*", "relative", 1e-9)]})
+
+
+BOXES = torch.tensor([[0.0, 0, 9, 9, 0.9], [5, 5, 9, 9, 0.5], [1, 1, 4, 4, 0.5]])
+LABELS = torch.tensor([0, 1, 2])
+
+
+@pytest.mark.parametrize(("order", "shift", "finding"), [
+    ([0, 1, 2], 0.0, None),
+    ([0, 2, 1], 0.0, None),  # equal scores: any order
+    ([1, 0, 2], 0.0, "2 of 3 scores differ"),
+    ([0, 1, 2], 0.02, "1 of 3 detections have no counterpart"),
+])
+def test_detections_may_trade_places_where_scores_tie(folder, check_case, order, shift, finding):
+    write(folder, {"boxes": BOXES, "labels": LABELS})
+
+    def detect(case) -> None:
+        double(case)
+        ours = BOXES[order].clone()
+        ours[0, 1] += shift
+        case.compare_detections("boxes", ours, ("labels", LABELS[order]), box=0.01, score=1e-4)
+
+    if finding is None:
+        check_case(folder, {"double": detect}, TOLERANCES)
+    else:
+        with pytest.raises(pytest.fail.Exception, match=finding):
+            check_case(folder, {"double": detect}, TOLERANCES)
+
+
+def test_a_detection_of_another_class_has_no_counterpart(folder, check_case):
+    write(folder, {"boxes": BOXES, "labels": LABELS})
+
+    def detect(case) -> None:
+        double(case)
+        case.compare_detections("boxes", BOXES, ("labels", torch.tensor([0, 2, 1])), box=0.01, score=1e-4)
+
+    with pytest.raises(pytest.fail.Exception, match="2 of 3 detections have no counterpart"):
+        check_case(folder, {"double": detect}, TOLERANCES)
