@@ -36,6 +36,14 @@ class BadSampleError(DataError):
     """One sample cannot be used; the message names its file and the reason."""
 
 
+class SampleError(ClipAppsError):
+    """Preparing one sample raised an error of another kind; the message names sample and worker."""
+
+
+class WorkerError(ClipAppsError):
+    """Data workers were killed or hung more than once; the message names worker and sample."""
+
+
 class DiskError(ClipAppsError):
     """Writing failed (disk full, read-only folder); nothing half-written is left behind."""
 

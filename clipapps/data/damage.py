@@ -66,8 +66,8 @@ def _has_gray_block(pixels: np.ndarray) -> bool:
 
 def _is_gray(pixels: np.ndarray) -> np.ndarray:
     low, high = _GRAY
-    is_gray: np.ndarray = (pixels >= low) & (pixels <= high)
-    return is_gray.all(axis=2) if is_gray.ndim == 3 else is_gray
+    is_gray = (pixels >= low) & (pixels <= high)
+    return np.asarray(is_gray.all(axis=2) if is_gray.ndim == 3 else is_gray)
 
 
 def _with_filler(content: bytes) -> bytes:
@@ -81,7 +81,8 @@ def _with_filler(content: bytes) -> bytes:
 
 def _ends_of_scans(content: bytes, *, with_restarts: bool = False) -> list[int]:
     """Where the data of each scan end: the places of the markers that follow them."""
-    ends, place = [], 2
+    ends: list[int] = []
+    place = 2
     while 0 <= (place := content.find(b"\xff", place)) < len(content) - 3:
         marker = content[place + 1]
         if marker == _END:

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmengine.runner.runner import _SlicedDataset
 
 from clipapps.engine.seeding import NumberedSampler, SeededDataset
+from clipapps.engine.watched_loader import PATIENCE, WatchedLoader
 from clipapps.errors import ConfigError
 
 
@@ -46,11 +47,16 @@ def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = F
         content.update(sampler=sampler, batch_sampler=NumberedSampler(batch_sampler, len(dataset), rank, world_size))
     else:
         content["sampler"] = NumberedSampler(sampler, len(dataset), rank, world_size)
-    if not content.get("num_workers"):
-        for option in ("persistent_workers", "prefetch_factor"):  # torch refuses them without workers
+    workers = content.get("num_workers", 0)
+    if workers:
+        content.setdefault("timeout", PATIENCE)
+        content["dataset"].watch(workers)
+    else:
+        for option in ("persistent_workers", "prefetch_factor", "timeout"):  # torch refuses them without workers
             content.pop(option, None)
     content["generator"] = torch.Generator().manual_seed(seed)
-    return Runner.build_dataloader(content, seed=seed, diff_rank_seed=diff_rank_seed)
+    loader = Runner.build_dataloader(content, seed=seed, diff_rank_seed=diff_rank_seed)
+    return WatchedLoader.like(loader) if workers else loader
 
 
 def _dataset(content: dict[str, Any], world_size: int) -> Any:

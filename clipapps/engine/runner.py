@@ -45,6 +45,7 @@ from clipapps.engine.training_state import (
     scheduler_states,
     unwrapped,
 )
+from clipapps.engine.watched_loader import WatchedLoader
 from clipapps.engine.work_dir import CONFIG, METRICS, gone_if_nothing_ran, open_folder, set_aside
 from clipapps.errors import ConfigError, WeightsError, is_out_of_memory
 from clipapps.registry import RUNNERS
@@ -256,7 +257,10 @@ class Runner(MMEngineRunner):
                 **(meta or {})}
 
     def close(self) -> None:
-        """Close the log file and the visualizer's backends."""
+        """End the data workers; close the log file and the visualizer's backends."""
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            if isinstance(loader := getattr(loop, "dataloader", None), WatchedLoader):
+                loader.close()
         self.visualizer.close()
         for handler in self.logger.handlers:
             handler.close()

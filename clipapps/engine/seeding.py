@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
-from clipapps.errors import BadSampleError
+from clipapps.errors import BadSampleError, ClipAppsError, SampleError
 
 BAD_SAMPLES = "bad_samples.jsonl"
 
@@ -80,12 +81,18 @@ class SeededDataset:
 
     Raises:
         BadSampleError: a sample is bad, or, where they are skipped, more than 1 % of the set (and at least 3) are.
+        SampleError: preparing a sample raised anything else; names sample and worker.
     """
 
     def __init__(self, dataset: Any, seed: int, bad_samples: Path | None = None) -> None:
         self.wrapped = dataset
         self.seed = seed
         self.bad_samples = bad_samples
+        self.held: torch.Tensor | None = None
+
+    def watch(self, workers: int) -> None:
+        """Keep in `held` (shared memory, one entry a worker) the sample that each worker is at, -1 between samples."""
+        self.held = torch.full((workers,), -1).share_memory_()
 
     def __len__(self) -> int:
         return len(self.wrapped)
@@ -96,13 +103,29 @@ class SeededDataset:
         while True:
             try:
                 with seeded(self.seed, number, *([attempt] if attempt else [])):
-                    return self.wrapped[index]
+                    return self._sample(index)
             except BadSampleError as error:
                 if self.bad_samples is None:
                     raise
                 self._note(index, error, self.bad_samples)
             attempt += 1
             index = int(np.random.SeedSequence((self.seed, number, attempt)).generate_state(1)[0]) % len(self.wrapped)
+
+    def _sample(self, index: int) -> Any:
+        worker = get_worker_info()
+        if worker is not None and self.held is not None:
+            self.held[worker.id] = index
+        try:
+            return self.wrapped[index]
+        except (ClipAppsError, MemoryError):
+            raise
+        except Exception as error:
+            where = f" (data worker {worker.id})" if worker else ""
+            raise SampleError(f"Sample {index} cannot be prepared{where}: {type(error).__name__}: {error}. Its file or "
+                              "the data set's code is at fault; --traceback shows where.") from error
+        finally:
+            if worker is not None and self.held is not None:
+                self.held[worker.id] = -1
 
     def _note(self, index: int, error: BadSampleError, file: Path) -> None:
         """List a bad sample once, and give up when there are too many; every worker appends to the one file."""
@@ -117,7 +140,7 @@ class SeededDataset:
             stream.write(json.dumps({"index": index, "reason": str(error)}) + "\n")
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("wrapped", "seed", "bad_samples") or name.startswith("__"):  # while unpickling in a spawned worker
+        if name in ("wrapped", "seed", "bad_samples", "held") or name.startswith("__"):  # while unpickling in a worker
             raise AttributeError(name)
         return getattr(self.wrapped, name)
 

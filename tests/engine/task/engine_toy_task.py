@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
@@ -88,6 +92,38 @@ class ToyData(torch.utils.data.Dataset):
 
             x = x + 0.1 * torch.randn(4) + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.randn())
         return dict(inputs=x, label=label, sample_idx=index)
+
+
+class TroubledData(ToyData):
+    """ToyData whose sample `at` is in `trouble` for its first `times` draws in a worker.
+
+    Args:
+        trouble: "kill", "hang", or "raise".
+        at: the sample.
+        times: how often; counted in the file `counter`, for the process may not live to remember.
+        counter: that file.
+    """
+
+    def __init__(self, trouble: str, at: int, times: int, counter: str, **more) -> None:
+        super().__init__(**more)
+        self.trouble, self.at, self.times, self.counter = trouble, at, times, counter
+
+    def __getitem__(self, index: int) -> dict:
+        if index == self.at and torch.utils.data.get_worker_info() is not None:
+            with open(self.counter, "a+") as file:
+                file.seek(0)
+                is_over = len(file.read()) >= self.times
+                file.write("" if is_over else "x")
+            if not is_over:
+                self.be_in_trouble()
+        return super().__getitem__(index)
+
+    def be_in_trouble(self) -> None:
+        if self.trouble == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.trouble == "hang":
+            time.sleep(1000)
+        raise ValueError("bad size")
 
 
 class ToyMetric(BaseMetric):
