@@ -74,20 +74,34 @@ def test_the_launcher_option_without_a_launcher(tmp_path, toy_config, clipapps_c
     assert "torchrun --nproc-per-node 2" in result.err
 
 
+def children_of(process: int) -> list[int]:
+    found = subprocess.run(["ps", "--ppid", str(process), "-o", "pid="], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @pytest.mark.slow
-def test_a_lost_process_ends_the_other(tmp_path, toy_config):
-    process = launch(toy_config, tmp_path, "train_cfg.max_iters=100000", "default_hooks.logger.interval=1")
-    for line in process.stdout:
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_other_and_leaves_no_orphan(tmp_path, toy_config, lost):
+    """Killed with SIGKILL: the other one ends within a minute, and so do the data workers of both."""
+    launcher = launch(toy_config, tmp_path, "train_cfg.max_iters=100000", "default_hooks.logger.interval=1",
+                      "train_dataloader.num_workers=1")
+    for line in launcher.stdout:
         if line.startswith("train 5/"):
             break
-    children = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True,
-                              check=True).stdout.split()
-    assert len(children) == 2
-    os.kill(int(children[1]), signal.SIGKILL)
+    ranks = children_of(launcher.pid)
+    workers = [worker for rank in ranks for worker in children_of(rank)]
+    assert len(ranks) == 2 and len(workers) >= 2
+    os.kill(ranks[lost], signal.SIGKILL)
     start = time.monotonic()
-    process.communicate(timeout=90)
+    launcher.communicate(timeout=90)
+    assert launcher.returncode != 0
+    while any(is_running(process) for process in (*ranks, *workers)) and time.monotonic() - start < 60:
+        time.sleep(0.5)
     assert time.monotonic() - start < 60
-    assert process.returncode != 0
-    for child in children:
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(child), 0)
