@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from clipapps.cli.parsing import Subparsers, add_overrides, verb_parser
 from clipapps.errors import UserError, did_you_mean
@@ -43,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _sorted(words: list[str], overrides: list[str]) -> tuple[str | None, list[str], list[str]]:
     """Project or None, source and target, and overrides, from the words in any of the allowed orders."""
-    overrides = [*(word for word in words if "=" in word), *overrides]
-    words = [word for word in words if "=" not in word]
+    bare = [word for word in words if "=" in word and not Path(word).exists()]
+    words, overrides = [word for word in words if word not in bare], [*bare, *overrides]
     project = words[0] if words and words[0] in list_projects() else None
     files = words if project is None else words[1:]
     if project is None and len(files) > 1 and "." not in files[0]:

@@ -105,7 +105,7 @@ def make_exportable(request: Request) -> Exportable:
         segmentor = _with_names(segmentor, cfg, names)
     backbone: CLIPBackbone = segmentor.backbone
     model = FixedClasses(segmentor)
-    test_cfg = dict(segmentor.test_cfg)
+    test_cfg = dict(segmentor.test_cfg or {})
     side = max(test_cfg.get("crop_size") or (trained_short_side(cfg) or DEFAULT_SIDE,))
     smallest = 2 * max(backbone.stride, 32)  # two cells of the coarsest level
     multiple = 1 if backbone.size_policy == "floor" else backbone.stride

@@ -26,6 +26,10 @@ CONFIGS = {
     "denseclip_fpn_vit-b_640x640_80k": "denseclip_fpn_vit_b16_80k_ade20k_640",
     "fpn_clipres50_512x512_80k": "fpn_rn50_80k_ade20k_512",
     "fpn_clipvit-b_640x640_80k": "fpn_vit_b16_80k_ade20k_640",
+    "retinanet_denseclip_r50_fpn_1x_coco": "denseclip_retinanet_rn50_1x_coco",
+    "retinanet_denseclip_r101_fpn_1x_coco": "denseclip_retinanet_rn101_1x_coco",
+    "mask_rcnn_denseclip_r50_fpn_1x_coco": "denseclip_mask_rcnn_rn50_1x_coco",
+    "mask_rcnn_denseclip_r101_fpn_1x_coco": "denseclip_mask_rcnn_rn101_1x_coco",
 }
 TINY = "denseclip/denseclip_fpn_tiny_toyworld"
 RANDOM = "model.backbone.weights=None"
@@ -82,6 +86,10 @@ def test_every_entry_of_the_official_checkpoints_has_its_place(official):
     unused = {convert.TEMPERATURE} if "contexts" in state else set()
     assert {convert.official_name(name) for name in converted.weights.keys() - unused} == state.keys()
     assert len(converted.weights) == len(state) + len(unused)
+
+
+def test_no_list_of_official_keys_is_left_out():
+    assert {file.stem for file in KEYS.glob("*.json")} == set(CONFIGS)
 
 
 @pytest.mark.parametrize("changes", ["missing", "unexpected", "shape"])
