@@ -19,9 +19,11 @@ class Features:
         pooled: the image embedding (B, D) in the joint space, not normalized; None without pooling parts.
         tokens: final tokens (B, N, C) after the last norm, prefix tokens first; None for convolutional towers.
         dense: an embedding in the joint space at every grid position, (B, D, h, w), not normalized, or None.
+        stem: output of a CLIP ResNet's stem after its average pool, (B, C, H/4, W/4); None for other towers.
     """
 
     levels: list[Tensor] = field(default_factory=list)
     pooled: Tensor | None = None
     tokens: Tensor | None = None
     dense: Tensor | None = None
+    stem: Tensor | None = None

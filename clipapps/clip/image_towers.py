@@ -99,12 +99,12 @@ class ResNetTower(ImageTower):
             raise UserError("Insertions run in transformer towers; this image tower is a ResNet. Choose a ViT.")
         visual, options = self.visual, self.options
         stages = []
-        x = visual.stem(images)
+        stem = x = visual.stem(images)
         for stage in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
             recompute = options.grad_checkpoint and x.requires_grad
             x = checkpoint(stage, x, use_reentrant=False) if recompute else stage(x)
             stages.append(x)
-        features = Features(levels=[stages[i] for i in options.out_indices])
+        features = Features(levels=[stages[i] for i in options.out_indices], stem=stem)
         if visual.attnpool is None:
             return features
         features.pooled, features.dense = attention_pool(

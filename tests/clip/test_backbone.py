@@ -267,3 +267,10 @@ def test_no_network_names_the_file_and_the_way_out(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(WeightsError, match="RN50/openai .*cannot be fetched .no route to host.*give its path"):
         CLIPBackbone.from_pretrained("RN50", "openai", with_text=False)
+
+
+def test_a_resnet_gives_its_stem() -> None:
+    backbone = CLIPBackbone("tiny-rn", with_text=False).eval()
+    images = torch.randn(1, 3, 64, 96)
+    stem = backbone(images).stem
+    assert stem.shape == (1, 24, 16, 24) and torch.equal(stem, backbone.model.visual.stem(images))
