@@ -29,7 +29,7 @@ CASES = Path(GIVEN) if GIVEN else HERE / "cases"
 SHARED = Path(os.environ.get("CLIPAPPS_SHARED", HERE.parent.parent.parent / "shared"))
 
 #: prefix of case names -> rules, see `Case`
-Tolerances = Mapping[str, Sequence[tuple[str, str, float]]]
+Tolerances = Mapping[str, Sequence[tuple[str, str, Any]]]
 
 #: with the variable set only the cases are collected
 collect_ignore = ["test_harness.py"] if GIVEN else []
@@ -100,11 +100,12 @@ class Case:
 
     Args:
         folder: the case folder.
-        rules: (pattern of tensor names, "abs" or "relative", bound); the first match counts; "relative" is relative to
-            the largest absolute expected value. Numbers in case.json take precedence.
+        rules: (pattern of tensor names, kind, bound); the first match counts. Kinds: "abs"; "relative", to the largest
+            absolute expected value; "close", (atol, rtol) element by element; "most", (atol, share of the elements that
+            may be further off). Numbers in case.json take precedence.
     """
 
-    def __init__(self, folder: Path, rules: Sequence[tuple[str, str, float]]) -> None:
+    def __init__(self, folder: Path, rules: Sequence[tuple[str, str, Any]]) -> None:
         self.folder, self.rules = folder, rules
         self.spec: dict[str, Any] = json.loads((folder / "case.json").read_text())
         self.options: dict[str, Any] = self.spec.get("hyper_parameters", {})
@@ -163,10 +164,21 @@ class Case:
             return
         kind, bound = self._tolerance(name)
         expected, actual = expected.double(), actual.double()
+        if kind in ("close", "most"):
+            self._compare_elements(name, (actual - expected).abs(), expected.abs(), kind, bound)
+            return
         difference = (actual - expected).abs().max().item() if expected.numel() else 0.0
         allowed = bound * (expected.abs().max().item() if kind == "relative" else 1.0)
         if not difference <= allowed:
             self.findings.append(f"{name}: largest difference {difference:.3g}, allowed {allowed:.3g}")
+
+    def _compare_elements(self, name: str, off: Any, size: Any, kind: str, bound: tuple[float, float]) -> None:
+        """Differences element by element: "close" allows none beyond atol + rtol * size, "most" a share beyond atol."""
+        allowed = bound[0] + bound[1] * size if kind == "close" else bound[0] + 0 * size
+        share = (~(off <= allowed)).double().mean().item()
+        if share > (0 if kind == "close" else bound[1]):
+            self.findings.append(f"{name}: {share:.2%} of the elements differ by more than allowed, "
+                                 f"at most by {off.max().item():.3g}")
 
     def compare_detections(self, name: str, actual: Any, labels: tuple[str, Any] | None = None, *, box: float,
                            score: float) -> None:
@@ -208,7 +220,7 @@ class Case:
         if alone:
             self.findings.append(f"{name}: {alone} of {len(expected)} detections have no counterpart")
 
-    def _tolerance(self, name: str) -> tuple[str, float]:
+    def _tolerance(self, name: str) -> tuple[str, Any]:
         given = self.spec.get("tolerance")
         if isinstance(given, dict):
             given = next((bound for pattern, bound in given.items() if fnmatchcase(name, pattern)), None)
