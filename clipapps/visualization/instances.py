@@ -69,7 +69,7 @@ def draw_instances(image: np.ndarray, instances: Instances, names: Sequence[str]
         color = tuple(int(value) for value in colors[instances.labels[index]])
         left, top, right, bottom = (float(side) for side in instances.boxes[index])
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color,
-                       width=max(1, min(image.shape[:2]) // 160))
+                       width=max(1, min(image.shape[:2]) // 120))
         if with_text:
             score = "" if instances.scores is None else f" {instances.scores[index]:.2f}"
             _tag(draw, (left, top), names[instances.labels[index]] + score, color, size)
@@ -117,7 +117,7 @@ class InstancePainter:
         found = _predicted(sample.pred_instances).above(self.score_threshold)
         shown = [found]
         if sample.get("instances") is not None:
-            shown.insert(0, _true(sample.get("instances")))
+            shown.insert(0, _true(sample.get("instances"), sample.ori_shape[:2]))
         for title, instances in zip(("truth", "prediction")[-len(shown):], shown, strict=True):
             panels.append((title, draw_instances(image, _enlarged(instances, factor), names, colors)))
         row = side_by_side(panels)
@@ -140,9 +140,25 @@ def _predicted(found: Any) -> Instances:
     return Instances(found.bboxes.cpu().numpy(), found.labels.cpu().numpy(), found.scores.cpu().numpy(), masks)
 
 
-def _true(annotations: Sequence[dict[str, Any]]) -> Instances:
+def _true(annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> Instances:
+    masks = [_true_mask(item.get("mask"), size) for item in annotations]
+    known = [mask for mask in masks if mask is not None]
     return Instances(np.array([item["bbox"] for item in annotations], np.float32).reshape(-1, 4),
-                     np.array([item["label"] for item in annotations], np.int64))
+                     np.array([item["label"] for item in annotations], np.int64),
+                     masks=np.stack(known) if known and len(known) == len(masks) else None)
+
+
+def _true_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray | None:
+    """(H, W) bool of polygons or plain run lengths, COCO's forms; None of everything else."""
+    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
+        runs = np.repeat(np.arange(len(segmentation["counts"])) % 2 == 1, segmentation["counts"])
+        return runs.reshape(size[1], size[0]).T if runs.size == size[0] * size[1] else None
+    if not isinstance(segmentation, list):
+        return None
+    canvas = Image.new("1", (size[1], size[0]))
+    for polygon in segmentation:
+        ImageDraw.Draw(canvas).polygon(list(polygon), fill=1)
+    return np.asarray(canvas)
 
 
 def _enlarged(instances: Instances, factor: float) -> Instances:

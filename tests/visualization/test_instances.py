@@ -60,6 +60,13 @@ def test_the_painter_shows_input_truth_and_what_is_above_the_threshold() -> None
     assert sure.shape == unsure.shape and sure.shape[1] > 3 * 160
     third = sure.shape[1] // 3
     assert np.array_equal(sure[:, :2 * third], unsure[:, :2 * third])  # input and truth
+    polygon = dict(bbox=[10, 10, 40, 40], label=0, mask=[[10, 10, 40, 10, 40, 40, 10, 40]])
+    runs = dict(bbox=[10, 10, 40, 40], label=0, mask=dict(size=[60, 80], counts=[610, *[30, 30] * 29, 30, 2420]))
+    for annotation in (polygon, runs):
+        known = sample([0.9])
+        known.set_metainfo(dict(instances=[annotation]))
+        middle = painter.paint(image, known, meta)[:, third:2 * third]
+        assert (middle != sure[:, third:2 * third]).any(axis=2).mean() > 0.05  # the mask of the true object
     assert (sure[:, 2 * third:] != unsure[:, 2 * third:]).any()
 
 

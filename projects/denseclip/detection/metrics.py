@@ -54,7 +54,7 @@ class CocoAveragePrecision(BaseMetric):
             if "mask" in self.kinds:
                 for entry, mask in zip(entries, found["masks"].cpu().numpy(), strict=True):
                     entry["segmentation"] = encode_mask(mask)
-            self.results.append((int(sample["img_id"]), (height, width), truth, entries))
+            self.results.append((sample["img_id"], (height, width), truth, entries))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Figures of all images together."""
