@@ -92,7 +92,7 @@ def _open(path: str | Path, max_pixels: int) -> tuple[Image.Image, bytes]:
     if width * height > max_pixels:
         raise BadSampleError(f"{file} has {width} x {height} pixels; at most {max_pixels:,} are read.")
     if complaint := complaint_about(content, str(image.format)):
-        raise BadSampleError(f"{file} is damaged: {complaint}.")
+        raise BadSampleError(f"{file} cannot be decoded: {complaint}.")
     return image, content
 
 
