@@ -24,7 +24,8 @@ def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = F
     state alone.
 
     Args:
-        config: a `train_dataloader` and the like; its `on_bad_sample` is "raise" (the default) or "skip".
+        config: a `train_dataloader` and the like; its `on_bad_sample` is "raise" (the default) or "skip", its
+            `timeout` the seconds that a batch may take before its worker counts as hung (60; 0: for ever).
         seed: of the run.
         diff_rank_seed: mmengine's option: samplers draw their own seed.
         bad_samples: file that lists the samples which were skipped.
@@ -56,7 +57,7 @@ def build_dataloader(config: dict[str, Any], seed: int, diff_rank_seed: bool = F
             content.pop(option, None)
     content["generator"] = torch.Generator().manual_seed(seed)
     loader = Runner.build_dataloader(content, seed=seed, diff_rank_seed=diff_rank_seed)
-    return WatchedLoader.like(loader) if workers else loader
+    return WatchedLoader.like(loader) if workers and getattr(loader, "in_order", True) else loader
 
 
 def _dataset(content: dict[str, Any], world_size: int) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from clipapps.errors import BadSampleError, ClipAppsError, SampleError
+from clipapps.errors import BadSampleError, ClipAppsError, SampleError, is_out_of_memory
 
 BAD_SAMPLES = "bad_samples.jsonl"
 
@@ -117,9 +117,9 @@ class SeededDataset:
             self.held[worker.id] = index
         try:
             return self.wrapped[index]
-        except (ClipAppsError, MemoryError):
-            raise
         except Exception as error:
+            if isinstance(error, (ClipAppsError, ImportError)) or is_out_of_memory(error):
+                raise
             where = f" (data worker {worker.id})" if worker else ""
             raise SampleError(f"Sample {index} cannot be prepared{where}: {type(error).__name__}: {error}. Its file or "
                               "the data set's code is at fault; --traceback shows where.") from error

@@ -153,7 +153,7 @@ def test_one_and_two_threads_agree_to_a_millionth(tmp_path, train_toy, threads):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_on_a_gpu(tmp_path, train_toy, dtype):
     train_toy(tmp_path / "full", *PLAIN, device="cuda")
-    train_toy(tmp_path / "half", *PLAIN, f"optim_wrapper.dtype={dtype}", HALF, "optim_wrapper.device=cuda",
+    train_toy(tmp_path / "half", *PLAIN, HALF, f"optim_wrapper.dtype={dtype}", "optim_wrapper.device=cuda",
               device="cuda")
     assert 0 < farthest(weights(tmp_path / "full", 40), weights(tmp_path / "half", 40)) < 0.05
 

@@ -92,6 +92,21 @@ def test_a_sample_that_raises_is_named_with_its_worker(tmp_path, train_toy, toy_
     assert "Traceback" not in result.err
 
 
+@pytest.mark.parametrize(("error", "code", "said"), [
+    (MemoryError(), 4, "Out of memory"), (ModuleNotFoundError("x", name="absent"), 2, "The package 'absent'")])
+def test_what_is_not_the_samples_fault_keeps_its_message(tmp_path, toy_config, clipapps_cli, monkeypatch, error, code,
+                                                         said):
+    from engine_toy_task import ToyData
+
+    def broken(self, index):
+        raise error
+
+    monkeypatch.setattr(ToyData, "__getitem__", broken)
+    result = clipapps_cli("train", toy_config, "--work-dir", tmp_path / "run")
+    assert result.code == code
+    assert said in result.err and "Sample " not in result.err
+
+
 def test_draws_are_repeated_until_their_batches_have_come():
     draws = _Draws([10, 11, 12, 13, 14])
     draws.begin()
