@@ -69,6 +69,10 @@ class RandomSampler:
     Args:
         num: boxes of a batch.
         pos_fraction: share of them that may be positive; the rest is filled with background.
+
+    >>> positive, negative = RandomSampler(num=4, pos_fraction=0.25)(torch.tensor([0, 1, 0, -1, -1, -1, -1, -2]))
+    >>> len(positive), len(negative)
+    (1, 3)
     """
 
     def __init__(self, num: int, pos_fraction: float) -> None:

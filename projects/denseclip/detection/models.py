@@ -145,7 +145,13 @@ class CLIPRetinaNet(CLIPDetector):
 
 @MODELS.register_module()
 class DenseCLIPRetinaNet(BoxGuidance, CLIPRetinaNet):
-    """RetinaNet guided by pixel-text score maps; arguments of `BoxGuidance` and `CLIPRetinaNet`."""
+    """RetinaNet guided by pixel-text score maps; arguments of `BoxGuidance` and `CLIPRetinaNet`.
+
+    >>> from clipapps.engine.config import load_config
+    >>> config = load_config("denseclip/denseclip_retinanet_tiny_toyworld", ["model.backbone.weights=None"])
+    >>> [tuple(level.shape[1:]) for level in MODELS.build(config.model).eval()(torch.rand(1, 3, 64, 96))]
+    [(64, 8, 12), (64, 4, 6), (64, 2, 3), (64, 1, 2), (64, 1, 1)]
+    """
 
 
 @MODELS.register_module()
@@ -177,4 +183,13 @@ class CLIPMaskRCNN(CLIPDetector):
 
 @MODELS.register_module()
 class DenseCLIPMaskRCNN(BoxGuidance, CLIPMaskRCNN):
-    """Mask R-CNN guided by pixel-text score maps; arguments of `BoxGuidance` and `CLIPMaskRCNN`."""
+    """Mask R-CNN guided by pixel-text score maps; arguments of `BoxGuidance` and `CLIPMaskRCNN`.
+
+    >>> from clipapps.engine.config import load_config
+    >>> config = load_config("denseclip/denseclip_mask_rcnn_tiny_toyworld", ["model.backbone.weights=None"])
+    >>> model = MODELS.build(config.model).eval()
+    >>> batch = dict(inputs=[torch.zeros(3, 50, 90)], data_samples=[
+    ...     DetectionSample(metainfo=dict(img_shape=(50, 90), ori_shape=(50, 90)))])
+    >>> model.predict(**model.data_preprocessor(batch))[0].pred_instances.bboxes.shape[1]
+    4
+    """

@@ -58,6 +58,10 @@ class BoxHead(nn.Module):
         size: of the features.
         fc_channels: width of the layers.
         released_init: begin with PyTorch's default weights, as the released training ran.
+
+    >>> logits, offsets = BoxHead(num_classes=3, in_channels=8, fc_channels=16)(torch.rand(5, 8, 7, 7))
+    >>> tuple(logits.shape), tuple(offsets.shape)
+    ((5, 4), (5, 12))
     """
 
     def __init__(self, num_classes: int, in_channels: int, size: int = 7, fc_channels: int = 1024,
@@ -98,6 +102,9 @@ class MaskHead(nn.Module):
         num_convs: convolutions before the doubling.
         conv_channels: their width.
         released_init: begin the last two layers with PyTorch's default weights, as the released training ran.
+
+    >>> MaskHead(num_classes=3, in_channels=8, num_convs=1, conv_channels=8)(torch.rand(5, 8, 14, 14)).shape
+    torch.Size([5, 3, 28, 28])
     """
 
     def __init__(self, num_classes: int, in_channels: int, num_convs: int = 4, conv_channels: int = 256,

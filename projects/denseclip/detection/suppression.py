@@ -65,6 +65,10 @@ class ProposalSelection:
         nms_pre: boxes of each level that go in.
         nms_iou: a box that overlaps a better one of its level by more than this is dropped.
         max_per_image: how many are kept.
+
+    >>> box = torch.tensor([[0.0, 0, 9, 9]])
+    >>> len(ProposalSelection()([box.repeat(3, 1), box], [torch.rand(3), torch.rand(1)]))
+    2
     """
 
     nms_pre: int = 1000
