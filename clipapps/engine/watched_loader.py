@@ -38,7 +38,7 @@ class WatchedLoader(DataLoader):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._draws: _Draws | None = None
-        self._watched: _WatchedIterator | None = None
+        self._open: list[_WatchedIterator] = []
         self._restarts = 0
 
     @classmethod
@@ -55,37 +55,47 @@ class WatchedLoader(DataLoader):
         return self._draws if getattr(self, "_draws", None) is not None else super()._index_sampler
 
     def __iter__(self) -> Any:
-        if self._draws is None:
-            self._draws = _Draws(super()._index_sampler)
-        draws = self._draws
+        draws = self._draws if self.persistent_workers and self._draws else _Draws(self._sampler_of_torch())
         draws.begin()
-        iterator = self._start()
-        while True:
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
-            except (RuntimeError, OSError, EOFError) as error:  # a worker's last batch may break off on its way
-                self._restart_or_stop(iterator, error)
-                draws.repeat()
-                iterator = self._start()
-                continue
-            draws.arrived()
-            yield batch
+        iterator = self._start(draws)
+        try:
+            while True:
+                try:
+                    batch = next(iterator)
+                except StopIteration:
+                    return
+                except (RuntimeError, OSError, EOFError) as error:  # a worker's last batch may break off on its way
+                    self._restart_or_stop(iterator, error)
+                    draws.repeat()
+                    iterator = self._start(draws)
+                    continue
+                draws.arrived()
+                yield batch
+        finally:
+            if not self.persistent_workers:
+                self._end(iterator)
 
     def close(self) -> None:
         """End the workers now, not when the garbage is collected."""
-        if self._watched is not None:
-            self._watched._shutdown_workers()
-        self._watched = None
+        for iterator in list(self._open):
+            self._end(iterator)
 
-    def _start(self) -> _WatchedIterator:
-        if self.persistent_workers and self._watched is not None:
-            self._watched._reset(self)
+    def _sampler_of_torch(self) -> Any:
+        self._draws = None
+        return self._index_sampler
+
+    def _start(self, draws: _Draws) -> _WatchedIterator:
+        self._draws = draws
+        if self.persistent_workers and self._open:
+            self._open[0]._reset(self)
         else:
-            self.close()
-            self._watched = _WatchedIterator(self)
-        return self._watched
+            self._open.append(_WatchedIterator(self))
+        return self._open[-1]
+
+    def _end(self, iterator: _WatchedIterator) -> None:
+        iterator._shutdown_workers()
+        if iterator in self._open:
+            self._open.remove(iterator)
 
     def _restart_or_stop(self, iterator: _WatchedIterator, error: Exception) -> None:
         """Note a lost worker and end the others; every other error, and a second lost worker, goes out."""
@@ -98,7 +108,7 @@ class WatchedLoader(DataLoader):
         held = getattr(self.dataset, "held", None)
         said = "; ".join(f"data worker {worker} {how}{_at(held, worker)}" for worker in lost)
         iterator.kill(lost)
-        self.close()
+        self._end(iterator)
         if self._restarts:
             raise WorkerError(
                 f"{said[0].upper()}{said[1:]}, and workers had been restarted before. Look at that sample; "

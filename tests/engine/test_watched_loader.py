@@ -130,9 +130,20 @@ def test_batches_of_several_epochs_come_in_order_and_workers_end_with_the_loader
             assert [batch.tolist() for batch in loader] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
         iterator = iter(loader)
         next(iterator)
-        workers = list(loader._watched._workers)
+        workers = list(loader._open[-1]._workers)
         started = time.monotonic()
         loader.close()
         assert not any(worker.is_alive() for worker in workers)
         assert time.monotonic() - started < 8
         assert len(loader) == 4
+
+
+def test_two_iterations_at_a_time_do_not_disturb_each_other():
+    loader = WatchedLoader(dataset=range(6), batch_size=2, num_workers=1, timeout=30)
+    pairs = [(a.tolist(), b.tolist()) for a, b in zip(loader, loader, strict=True)]
+    assert pairs == [([0, 1], [0, 1]), ([2, 3], [2, 3]), ([4, 5], [4, 5])]
+    iterator = iter(loader)
+    next(iterator)
+    workers = list(loader._open[-1]._workers)
+    del iterator
+    assert not any(worker.is_alive() for worker in workers) and not loader._open
