@@ -101,7 +101,9 @@ class PackDetection(BaseTransform):
         keys = (*META_KEYS, "instances") if self.keep_annotations else META_KEYS
         sample = DetectionSample(metainfo={key: results[key] for key in keys if key in results})
         if "gt_bboxes" in results:
-            sample.gt_instances = InstanceData(bboxes=torch.from_numpy(np.ascontiguousarray(results["gt_bboxes"])),
+            # mmcv's Resize multiplies by float64.
+            boxes = np.ascontiguousarray(results["gt_bboxes"], dtype=np.float32)
+            sample.gt_instances = InstanceData(bboxes=torch.from_numpy(boxes),
                                                labels=torch.from_numpy(results["gt_labels"]))
             if "gt_masks" in results:
                 sample.gt_instances.masks = torch.from_numpy(np.ascontiguousarray(results["gt_masks"]))

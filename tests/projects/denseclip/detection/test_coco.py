@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from mmengine.dataset import Compose
 
 from clipapps.data import LoadImage
@@ -112,6 +113,7 @@ def test_boxes_and_masks_follow_the_picture(folder):
     sample = open_data(folder, pipeline=[dict(type=LoadImage), dict(type=LoadInstances), *steps,
                                          dict(type=PackDetection)])[0]["data_samples"]
     truth = sample.gt_instances
+    assert truth.bboxes.dtype == torch.float32 and truth.labels.dtype == torch.int64
     assert sample.img_shape == (96, 128) and sample.scale_factor == (2.0, 2.0) and sample.flip
     assert truth.bboxes[0].tolist() == [128 - 60, 20, 128 - 20, 60]
     rows, columns = truth.masks[0].nonzero().T

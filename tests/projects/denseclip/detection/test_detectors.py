@@ -197,3 +197,19 @@ def test_scale_factors_of_every_form(batch):
 def test_a_detector_without_classes_is_refused(build):
     with pytest.raises(ConfigError, match="at least one class"):
         build("retinanet", guided=False, class_names=())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_keeps_losses_and_boxes_in_float32(build, batch, kind):
+    model = build(kind).eval()
+    images, samples = batch
+    torch.manual_seed(0)
+    exact = model.parse_losses(model.loss(images, samples))[0].item()
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = model.loss(images, samples)
+        found = model.predict(images, samples)[0].pred_instances
+    flat = [value for part in losses.values() for value in (part if isinstance(part, list) else [part])]
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in flat)
+    assert found.bboxes.dtype == found.scores.dtype == torch.float32
+    assert model.parse_losses(losses)[0].item() == pytest.approx(exact, rel=0.1)
