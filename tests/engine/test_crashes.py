@@ -98,7 +98,7 @@ def saves_when_stopped(server, config: Path, folder: Path, whole: Path, number: 
     step = generator.randrange(1, 19)
     seconds, said = stopped(server, config, folder, number, step)
     assert server.status == 128 + number, said
-    assert seconds < 5
+    assert seconds < 10  # 5 on a machine of its own
     assert f"Stopped at step {step}; iter_{step}.pth is saved. Go on with:" in said
     assert f"--work-dir {folder} --resume" in said
     assert checkpoint.load(resume.pointed(folder))["meta"]["iter"] == step

@@ -18,7 +18,7 @@ COMMON = ("train_dataloader.dataset.augment=True", "train_dataloader.num_workers
 
 def troubled(folder: Path, trouble: str, at: int, times: int) -> tuple[str, ...]:
     dataset = dict(trouble=trouble, at=at, times=times, counter=folder / "counter")
-    return (TROUBLED, *COMMON, "train_dataloader.timeout=2",
+    return (TROUBLED, *COMMON, f"train_dataloader.timeout={4 if trouble == 'hang' else 30}",
             *(f"train_dataloader.dataset.{name}={value}" for name, value in dataset.items()))
 
 
@@ -63,7 +63,7 @@ def test_in_an_epoch_based_loop_too(tmp_path, toy_config):
 
 @pytest.mark.parametrize(("trouble", "at", "said"), [
     ("kill", 3, "ended unexpectedly at sample 3, and workers had been restarted before"),
-    ("kill", 20, "ended unexpectedly at sample 20"), ("hang", 9, "gave no batch for 2 s at sample 9")])
+    ("kill", 20, "ended unexpectedly at sample 20"), ("hang", 9, "gave no batch for 4 s at sample 9")])
 def test_a_worker_that_is_lost_again_ends_the_run_with_the_sample(tmp_path, toy_config, clipapps_cli, trouble, at,
                                                                  said):
     started = time.monotonic()
