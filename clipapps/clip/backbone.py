@@ -235,6 +235,10 @@ class CLIPBackbone(nn.Module):
                                     "Shorten it, or raise the context length.")
         return self._tokenizer(list(texts), context_length=length)
 
+    def vocabulary(self) -> list[str]:
+        """The text of every token by its id; parts of characters become replacement marks, so texts may repeat."""
+        return [self._tokenizer.decode([index]).strip() for index in range(self.arch_config["text_cfg"]["vocab_size"])]
+
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Token ids (K, L) -> token embeddings (K, L, W), without positions."""
         self.init_weights()

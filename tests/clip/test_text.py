@@ -172,3 +172,10 @@ def test_class_embeddings_keep_gradients_of_a_trainable_tower(vit: CLIPBackbone)
 def test_template_without_a_place_for_the_name_is_refused() -> None:
     with pytest.raises(UserError, match="has no {} for the name"):
         fill_templates(["star"], ["a photo"])
+
+
+def test_vocabulary_gives_the_text_of_every_token() -> None:
+    backbone = CLIPBackbone("tiny-rn")
+    words = backbone.vocabulary()
+    assert len(words) == 49408
+    assert words[int(backbone.tokenize(["cat"])[0, 1])] == "cat"
