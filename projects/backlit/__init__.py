@@ -6,5 +6,8 @@ PROJECT = Project(
     name="backlit",
     package=__name__,
     summary="Enhancement of backlit photographs, guided by CLIP without pairs (CLIP-LIT, RAVE)",
-    modules=tuple(f"{__name__}.{module}" for module in ("network", "guidance", "models")),
+    converter=f"{__name__}.convert:convert_checkpoint",
+    extra="backlit",
+    modules=tuple(f"{__name__}.{module}" for module in (
+        "network", "guidance", "models", "datasets", "metrics", "schedule", "loop", "pictures")),
 )

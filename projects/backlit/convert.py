@@ -15,7 +15,7 @@ from clipapps.projects.backlit.network import EnhancementNetwork
 State = dict[str, Tensor]
 
 WRAPPER = "module."  # of DataParallel
-RECIPE = "backlit/clip_lit_published"
+RECIPE = "backlit/clip_lit_baid_official"
 _GUIDANCE_NAMES = ("embedding_prompt", "prompt_embedding", "guidance_embeddings")
 
 
@@ -34,7 +34,7 @@ def convert_checkpoint(request: Request) -> Converted:
         raise WeightsError(checkpoint.mismatch_table(own, state, f"{request.source} is no enhancement network"))
     config = request.config or RECIPE
     return Converted(state, load_config(config, request.overrides), notes=["the network alone: `clipapps predict "
-                     "backlit` takes it, and training starts from it with model.network.init_cfg"],
+                     "backlit` takes it, and training starts from it with model.network_weights"],
                      is_shipped=is_shipped(config, request.overrides))
 
 
@@ -50,8 +50,9 @@ def convert_guidance(state: Mapping[str, Tensor]) -> State:
         WeightsError: there is no pair in it.
     """
     for name in _GUIDANCE_NAMES:
-        if WRAPPER + name in state or name in state:
-            return {"embedding": state.get(WRAPPER + name, state.get(name))}  # type: ignore[dict-item]
+        for full in (WRAPPER + name, name):
+            if full in state:
+                return {"embedding": state[full]}
     raise WeightsError(f"There is no guidance in it; expected one of {', '.join(_GUIDANCE_NAMES)}.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -10,7 +11,9 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from clipapps.clip import CLIPBackbone
+from clipapps.engine import checkpoint
 from clipapps.errors import ConfigError
+from clipapps.projects.backlit.convert import convert_network
 from clipapps.projects.backlit.guidance import Guidance, LearnedPair, build_guidance
 from clipapps.projects.backlit.losses import identity_loss, luma_psnr
 from clipapps.projects.backlit.network import EnhancementNetwork, enhance
@@ -33,9 +36,9 @@ class BacklitEnhancer(BaseModel):
     - "refine": `rank_weight` * rank loss.
 
     Args:
-        network: an EnhancementNetwork or its config.
         guidance: a Guidance or its config: PromptPair (CLIP-LIT), LatentPair, or ResidualDirection (RAVE).
         clip: the CLIP that guides; identity_clip: the one of the identity loss, None for the same.
+        network: an EnhancementNetwork or its config; network_weights: a file to start it from, see `load_network`.
         train_padding, test_padding: of the network; the published runs trained with "zeros" and tested with "reflect".
         antialias: of the resize in front of the towers.
         guidance_weight, guidance_boost, identity_weight, identity_balance, rank_weight: factors, as above.
@@ -61,6 +64,7 @@ class BacklitEnhancer(BaseModel):
         identity_clip: CLIPBackbone | dict[str, Any] | None = None,
         network: EnhancementNetwork | dict[str, Any] | None = None,
         *,
+        network_weights: str | None = None,
         train_padding: str = "reflect",
         test_padding: str = "reflect",
         antialias: bool = True,
@@ -80,6 +84,7 @@ class BacklitEnhancer(BaseModel):
         self.network: EnhancementNetwork = MODELS.build(network) if isinstance(network, dict) else network
         self._towers = (GuidanceTowers(clip, identity_clip, antialias),)  # a tuple hides them from torch
         self.guidance = build_guidance(guidance, self.towers.clip)
+        self.network_weights = network_weights
         self.train_padding, self.test_padding = train_padding, test_padding
         self.guidance_weight, self.guidance_boost = guidance_weight, guidance_boost
         self.identity_weight, self.identity_balance = identity_weight, identity_balance
@@ -92,10 +97,17 @@ class BacklitEnhancer(BaseModel):
         """The frozen CLIP towers."""
         return self._towers[0]
 
+    @property
+    def has_network_weights(self) -> bool:
+        """Whether the network starts from weights instead of from random ones."""
+        return self.network_weights is not None
+
     def init_weights(self) -> None:
         """New network weights, CLIP's weights, and the start of the guidance."""
         self.towers.init_weights()
         self.network.reset_parameters()
+        if self.network_weights is not None:
+            load_network(self.network, self.network_weights)
         self.guidance.init_weights()
         self._is_init = True
 
@@ -189,6 +201,17 @@ class BacklitEnhancer(BaseModel):
         return [dict(sample_idx=int(sample_idx[i]), enhanced=enhanced[i], light_map=light_maps[i],
                      inputs=to_bytes(images[i]), **({} if target is None else dict(target=target[i])))
                 for i in range(len(images))]
+
+
+def load_network(network: EnhancementNetwork, path: str | Path) -> None:
+    """Put weights into a network: of a training run here (`best.safetensors`, a checkpoint), or converted ones.
+
+    Raises:
+        WeightsError: the file cannot be read or holds no enhancement network.
+    """
+    state = checkpoint.state_dict_of(checkpoint.load(path), str(path))
+    inside = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+    checkpoint.load_weights(network, path, content=inside or convert_network(state))
 
 
 def to_bytes(images: Tensor) -> Tensor:

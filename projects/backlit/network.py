@@ -75,6 +75,8 @@ class EnhancementNetwork(nn.Module):
 
     Args:
         padding_mode: of the four convolutions between the blocks, "zeros" or "reflect".
+        start_bias: bias of the last convolution at the start. None: random, as published; then about every second
+            random network is dead, its map 0 everywhere. 1: every map starts near 1, which changes nothing in a photo.
 
     Raises:
         ConfigError: another padding mode.
@@ -84,7 +86,7 @@ class EnhancementNetwork(nn.Module):
     torch.Size([2, 1, 20, 30])
     """
 
-    def __init__(self, padding_mode: str = "reflect") -> None:
+    def __init__(self, padding_mode: str = "reflect", start_bias: float | None = None) -> None:
         super().__init__()
         self.cond1 = nn.Conv2d(3, 32, 3, padding=1)
         self.ResidualBlock1 = ResidualBlock(32)
@@ -97,7 +99,7 @@ class EnhancementNetwork(nn.Module):
         self.ResidualBlock5 = ResidualBlock(32)
         self.ResidualBlock6 = ResidualBlock(32)
         self.cond_add1 = nn.Conv2d(32, 1, 3, padding=1)
-        self.padding_mode = padding_mode
+        self.padding_mode, self.start_bias = padding_mode, start_bias
         self.reset_parameters()
 
     @property
@@ -122,6 +124,8 @@ class EnhancementNetwork(nn.Module):
                 module.weight.normal_(0.0, _STD)
             elif isinstance(module, nn.PReLU):
                 module.weight.fill_(0.25)
+        if self.start_bias is not None:
+            self.cond_add1.bias.fill_(self.start_bias)
 
     def before_pooling(self, images: Tensor) -> Tensor:
         """Photos (B, 3, H, W) -> features (B, 32, H, W)."""

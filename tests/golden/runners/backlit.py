@@ -10,12 +10,15 @@ from mmengine.optim import OptimWrapper
 
 from clipapps.clip import CLIPBackbone
 from clipapps.projects.backlit import convert, losses
+from clipapps.projects.backlit.augmentation import Draw, augment
 from clipapps.projects.backlit.guidance import LatentPair, PromptPair, ResidualDirection
+from clipapps.projects.backlit.metrics import quality
 from clipapps.projects.backlit.models import BacklitEnhancer, to_bytes
 from clipapps.projects.backlit.network import EnhancementNetwork, enhance
 from clipapps.projects.backlit.residual import corrected, interpret, residual_vector
+from clipapps.projects.backlit.schedule import OfficialSchedule
 from clipapps.projects.backlit.towers import GuidanceTowers, squash
-from clipapps.registry import MODELS
+from clipapps.registry import LOOPS, MODELS
 
 # atol and rtol, element by element, as case.json states them; gradients "1e-3 * max abs of the reference tensor".
 TOLERANCES = {
@@ -279,6 +282,108 @@ def compare_training(case: Any, model: Any, mode: str, phase: str) -> None:
         case.compare(name, model.network.get_parameter(name.split(".", 3)[3]))
 
 
+# ---- data and metrics -----------------------------------------------------------------------------------------
+
+
+def augmentation(case: Any) -> None:
+    """Flips and warps of given draws."""
+    image = case.input("in.image").numpy()
+    for index, drawn in enumerate(case.spec["params"]["cases"]):
+        draw = Draw(drawn["hflip"], drawn["vflip"], drawn["transpose"],
+                    (drawn["zx"], drawn["zy"]) if drawn["zoom"] else None, drawn["angle"] if drawn["rotate"] else None)
+        case.compare(f"out.{index}", torch.from_numpy(augment(image, draw)))
+
+
+def metrics(case: Any) -> None:
+    """PSNR and SSIM of both protocols."""
+    enhanced, target = case.input("in.enhanced_rgb").numpy(), case.input("in.ground_truth_rgb").numpy()
+    for protocol, names in (("standard", ("rgb_psnr", "rgb_ssim_range255")),
+                            ("rave", ("official_psnr_grey", "official_ssim_grey"))):
+        for name, value in zip(names, quality(enhanced, target, protocol), strict=True):
+            case.compare(f"out.{name}", [value])
+
+
+# ---- schedule -------------------------------------------------------------------------------------------------
+
+
+def schedule(case: Any) -> None:
+    """Event traces of the released loop under scripted losses."""
+    settings = case.input("fixed_settings")
+    for scenario in case.input("scenarios"):
+        found = trace(settings, scenario["settings"], scenario["scripted"])
+        for name, expected in scenario["expected"].items():
+            if not is_same(found[name], expected):
+                case.findings.append(f"{scenario['name']}.{name}: {found[name]}, expected {expected}")
+
+
+def is_same(found: Any, expected: Any) -> bool:
+    """Exact, but for the last of the eight printed characters of a score: a sum of 30 single-precision losses."""
+    if not (isinstance(expected, list) and expected and "score" in expected[0]):
+        return found == expected
+    return (len(found) == len(expected) and all(
+        one["after_iteration"] == other["after_iteration"]
+        and float(one["score"]) == pytest.approx(float(other["score"]), rel=5e-6) for one, other
+        in zip(found, expected, strict=True)))
+
+
+def trace(fixed: dict[str, Any], settings: dict[str, Any], scripted: dict[str, Any]) -> dict[str, Any]:
+    plan = LOOPS.build(dict(
+        type=OfficialSchedule, initialize_iters=settings["prompt_init_iters"],
+        reconstruct_iters=settings["reconstruction_iters"], enhance_iters=fixed["enhance_iters_per_round"],
+        refine_iters=fixed["round_length"] - fixed["enhance_iters_per_round"],
+        enhance_extension=fixed["enhance_extension"], refine_extension=fixed["refine_extension"],
+        enhance_threshold=fixed["guided_loss_threshold"], refine_threshold=fixed["rank_loss_threshold"],
+        display_every=fixed["display_every"], score_window=fixed["score_window"], reinit_psnr=fixed["reinit_psnr"],
+        reinit_grace=fixed["reinit_grace"], reinit_extension=fixed["reconstruction_extension_on_reinit"]))
+    batches = settings["batches_per_pass"]
+    plan.start(dict(enhance=batches["enhance"], initialize=batches["prompt_init"], refine=batches["refine"]),
+               has_network=settings["load_network"], has_guidance=settings["load_prompt"])
+    events = [] if settings["load_network"] else [dict(event="new_network", before_iteration=0)]
+    dumps, saves = [], []
+    for iteration in range(settings["stop_after_iterations"]):
+        step = plan.next()
+        add_event(events, plan, step, iteration)
+        outcome = plan.done(*scripted_values(scripted, step.phase, iteration))
+        is_last = iteration + 1 == settings["stop_after_iterations"]  # the traces end before its display
+        if outcome.is_best and not is_last:
+            dumps.append(dict(after_iteration=iteration + 1, score=outcome.mean))
+            saves.append(dict(iteration_index=iteration, file=f"best_model_round{plan.round}.pth"))
+        if outcome.reinitialize:
+            events.append(dict(event="new_network", before_iteration=iteration + 1))
+    return dict(events=events, intermediate_image_dumps=dumps, best_model_saves=saves,
+                effective_prompt_init_iters=plan.initialize_iters,
+                effective_reconstruction_iters=plan.reconstruct_iters)
+
+
+def add_event(events: list[dict[str, Any]], plan: Any, step: Any, iteration: int) -> None:
+    name = {"initialize": "prompt_init"}.get(step.phase, step.phase)
+    event = dict(event=name, first_iteration=iteration, last_iteration=iteration, count=1)
+    if step.phase == "refine":
+        dumped = [plan.dumps[int(slot.partition("/")[2])] for slot in step.intermediates]
+        margins = BacklitEnhancer.__init__.__kwdefaults__["margins"][len(dumped)]
+        event.update(groups=2 + len(dumped), margins=list(margins),
+                     **{f"semi{place + 1}_dumped_after_iteration": dumped[place] if place < len(dumped) else None
+                        for place in range(2)})
+    same = {key: value for key, value in event.items() if key not in ("first_iteration", "last_iteration", "count")}
+    if events and all(events[-1].get(key) == value for key, value in same.items()):
+        events[-1].update(last_iteration=iteration, count=events[-1]["count"] + 1)
+    else:
+        events.append(event)
+
+
+def scripted_values(scripted: dict[str, Any], phase: str, iteration: int) -> tuple[float, float]:
+    """Value and score of an iteration."""
+    def at(name: str) -> float:
+        segment = next((value for first, last, value in scripted[name]["segments"] if first <= iteration <= last), None)
+        return scripted[name]["default"] + scripted[name].get("slope", 0) * iteration if segment is None else segment
+
+    if phase == "reconstruct":
+        return 0.0, at("psnr")
+    value = {"enhance": lambda: at("guided_loss"), "refine": lambda: at("rank_loss"),
+             "initialize": lambda: scripted["init_cross_entropy"]}[phase]()
+    return value, -value
+
+
 # ---- configs --------------------------------------------------------------------------------------------------
 
 
@@ -325,4 +430,7 @@ RUNNERS = {
     "latent_learner": latent_learner,
     "rave_residual": rave_residual,
     "train_step": train_step,
+    "augmentation": augmentation,
+    "metrics": metrics,
+    "schedule": schedule,
 }

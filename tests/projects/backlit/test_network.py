@@ -26,6 +26,15 @@ def test_initialization_is_the_published_one():
     assert network.PPM1.fuse[1].weight.item() == 0.25
 
 
+def test_a_start_bias_leaves_photos_nearly_as_they_are():
+    torch.manual_seed(0)
+    photo, network = torch.rand(1, 3, 24, 24), EnhancementNetwork(start_bias=1.0)
+    assert (enhance(photo, network(photo)) - photo).abs().max() < 0.02
+    network.cond_add1.bias.data.zero_()
+    network.reset_parameters()
+    assert network.cond_add1.bias.item() == 1
+
+
 def test_padding_changes_the_border_only():
     torch.manual_seed(1)
     network, photo = EnhancementNetwork("zeros"), torch.rand(1, 3, 64, 64)

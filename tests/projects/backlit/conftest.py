@@ -1,0 +1,26 @@
+"""Short trainings of the tiny configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = ("train_dataloader.dataset.num_scenes=6", "train_dataloader.dataset.size=32", "train_dataloader.batch_size=2",
+         "val_dataloader.dataset.num_scenes=2", "val_dataloader.dataset.size=32", "custom_hooks=[]",
+         "train_cfg.schedule.reinit_psnr=0")
+
+
+@pytest.fixture(scope="session")
+def train_small() -> Callable[..., dict[str, Any]]:
+    """`train_small("clip_lit", folder, "a.b=c", ...)` trains a tiny config for a few steps and returns its metrics."""
+    from clipapps.engine import runner
+    from clipapps.engine.config import load_config
+
+    def train(name: str, folder: Path, *overrides: str, **arguments: Any) -> dict[str, Any]:
+        config = load_config(f"backlit/{name}_tiny_toyworld", [*SMALL, *overrides])
+        return runner.train(config, folder, **arguments)
+
+    return train
