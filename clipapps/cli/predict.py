@@ -20,6 +20,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--out", metavar="D", default="outputs", help="folder for the results (default: outputs)")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, or auto (default)")
     parser.add_argument("--classes", metavar="NAMES", help="class names, separated by commas")
+    parser.add_argument("--strength", type=float, metavar="S", help="of an enhancement, 0 (none) to 1 (full)")
+    parser.add_argument("--max-gain", type=float, metavar="G", help="factor that an enhancement brightens by at most")
+    parser.add_argument("--protect-highlights", action="store_true", default=None,
+                        help="an enhancement cuts no channel off at white")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from clipapps.inference import list_image_files, load, unique_names
 
     files = [file for path in args.inputs for file in list_image_files(path)]
-    options = {}
+    options = {name: value for name in ("strength", "max_gain", "protect_highlights")
+               if (value := getattr(args, name)) is not None}
     if args.classes is not None:
         options["classes"] = [name.strip() for name in args.classes.split(",") if name.strip()]
         if not options["classes"]:

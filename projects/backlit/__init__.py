@@ -6,6 +6,7 @@ PROJECT = Project(
     name="backlit",
     package=__name__,
     summary="Enhancement of backlit photographs, guided by CLIP without pairs (CLIP-LIT, RAVE)",
+    inferencer=f"{__name__}.inferencer:BacklitInferencer",
     converter=f"{__name__}.convert:convert_checkpoint",
     extra="backlit",
     modules=tuple(f"{__name__}.{module}" for module in (

@@ -115,7 +115,7 @@ def _pooled_cells(network: EnhancementNetwork, images: Tensor, parts: list[Tile]
     for level, bins in enumerate(BINS):
         area = torch.outer(*(_membership(side, bins, 0, side).sum(dim=1) for side in (height, width)))
         means = (sums[level] / area.to(sums[level])).to(network.cond1.weight.dtype)
-        _, project, activation = network.PPM1.features[level]  # type: ignore[misc]
+        _, project, activation = network.PPM1.features[level]
         pooled.append(activation(project(means)))
     return pooled
 

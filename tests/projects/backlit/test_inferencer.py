@@ -1,0 +1,111 @@
+"""Photos in and out: sizes, metadata, alpha, gray, limits, and no source is ever replaced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+import clipapps
+from clipapps.engine.checkpoint import save_weights
+from clipapps.errors import UserError, WeightsError
+from clipapps.projects.backlit.inferencer import BacklitInferencer
+from clipapps.projects.backlit.network import EnhancementNetwork
+
+ORIENTATION, ARTIST = 0x0112, 0x013B
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose maps are near 0.5: everything becomes about twice as bright."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "best.safetensors"
+    state = EnhancementNetwork(start_bias=0.5).state_dict()
+    save_weights({f"network.{name}": value for name, value in state.items()}, file)
+    return file
+
+
+@pytest.fixture
+def gradient() -> np.ndarray:
+    rows, columns = np.mgrid[0:24, 0:40]
+    return np.stack([4 * rows, 3 * columns, rows + columns], axis=2).astype(np.uint8)
+
+
+def test_one_call_brightens_an_array(weights: Path, gradient: np.ndarray):
+    result = clipapps.load("backlit", weights, device="cpu")(gradient)[0]
+    assert result.enhanced.shape == gradient.shape
+    assert result.enhanced.mean() == pytest.approx(2 * gradient.mean(), rel=0.1)
+    assert result.plot().shape[1] > 2 * gradient.shape[1]
+
+
+@pytest.mark.parametrize(("options", "ratio"), [(dict(strength=0), 1.0), (dict(strength=0.5), 2**0.5),
+                                                (dict(max_gain=1.25), 1.25)])
+def test_strength_and_gain(weights: Path, gradient: np.ndarray, options: dict, ratio: float):
+    result = BacklitInferencer(weights, **options)(gradient // 2)[0]
+    assert result.enhanced.mean() == pytest.approx(ratio * (gradient // 2).mean(), rel=0.05)
+
+
+def test_protected_highlights_keep_their_hue(weights: Path):
+    reddish = np.full((16, 16, 3), (200, 150, 100), np.uint8)
+    cut_off = BacklitInferencer(weights)(reddish)[0].enhanced[8, 8]
+    assert cut_off[0] == cut_off[1] == 255  # twice as bright: yellow instead of red
+    protected = BacklitInferencer(weights, protect_highlights=True)(reddish)[0].enhanced[8, 8]
+    assert np.abs(protected - np.array([255, 150 * 255 / 200, 100 * 255 / 200])).max() <= 1
+
+
+def test_a_jpeg_is_turned_upright_and_keeps_profile_and_metadata(weights: Path, gradient: np.ndarray, tmp_path: Path):
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[ARTIST] = 6, "someone"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(gradient).save(tmp_path / "photo.jpg", exif=exif, icc_profile=profile, quality=95)
+    (path, facts) = BacklitInferencer(weights)(tmp_path / "photo.jpg").save(tmp_path / "out")
+    with Image.open(path) as image:
+        assert image.format == "JPEG" and image.size == (24, 40)
+        assert image.getexif().get(ORIENTATION, 1) == 1 and image.getexif()[ARTIST] == "someone"
+        assert image.info["icc_profile"] == profile
+    assert json.loads(facts.read_text())["size"] == [40, 24]
+
+
+def test_alpha_and_gray_stay_what_they_are(weights: Path, gradient: np.ndarray, tmp_path: Path):
+    alpha = np.arange(24 * 40).reshape(24, 40).astype(np.uint8)
+    Image.fromarray(np.dstack([gradient, alpha])).save(tmp_path / "cutout.png")
+    Image.fromarray(gradient[..., 1]).save(tmp_path / "gray.png")
+    results = BacklitInferencer(weights)([tmp_path / "cutout.png", tmp_path / "gray.png"])
+    results.save(tmp_path / "out")
+    with Image.open(tmp_path / "out" / "cutout.png") as image:
+        assert image.mode == "RGBA" and np.array_equal(np.asarray(image)[..., 3], alpha)
+    with Image.open(tmp_path / "out" / "gray.png") as image:
+        assert image.mode == "L"
+    assert np.array_equal(results[0].image, gradient)  # straight colors, not composed over white
+
+
+def test_a_source_is_never_replaced(weights: Path, gradient: np.ndarray, tmp_path: Path):
+    Image.fromarray(gradient).save(tmp_path / "photo.png")
+    before = (tmp_path / "photo.png").read_bytes()
+    paths = BacklitInferencer(weights)(tmp_path).save(tmp_path)
+    assert (tmp_path / "photo.png").read_bytes() == before
+    assert [path.name for path in paths] == ["photo_enhanced.png", "photo_enhanced.json"]
+
+
+def test_wrong_values_and_missing_weights_are_refused(weights: Path):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        BacklitInferencer(weights, strength=2)
+    with pytest.raises(UserError, match="at least 1"):
+        BacklitInferencer(weights, max_gain=0.5)
+    with pytest.raises(WeightsError, match="convert a published checkpoint"):
+        BacklitInferencer()
+
+
+def test_the_command_line(weights: Path, gradient: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture):
+    from clipapps.cli.main import main
+
+    Image.fromarray(gradient).save(tmp_path / "photo.png")
+    arguments = ["predict", "backlit", str(tmp_path / "photo.png"), "--weights", str(weights), "--out",
+                 str(tmp_path / "out"), "--strength", "0", "--device", "cpu"]
+    assert main(arguments) == 0
+    with Image.open(tmp_path / "out" / "photo.png") as image:
+        assert np.array_equal(np.asarray(image), gradient)
