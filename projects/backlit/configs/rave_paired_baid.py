@@ -1,0 +1,20 @@
+"""RAVE, paired: BAID's targets are the well-lit photos; the pairs themselves are never used.
+
+clipapps train backlit/rave_paired_baid
+"""
+
+from mmengine.config import read_base
+
+from clipapps.projects.backlit.guidance import ResidualDirection
+from clipapps.projects.backlit.loop import BacklitTrainLoop
+from clipapps.projects.backlit.schedule import CorrectedSchedule
+
+with read_base():
+    from ._base_.official import *
+
+model = dict(_model, guidance=dict(type=ResidualDirection), guidance_boost=6.0)
+train_dataloader["dataset"].update(well_lit="data/BAID/train/resize_gt")
+train_cfg = dict(
+    type=BacklitTrainLoop, max_iters=20000, val_interval=5000, guidance_batch_size=16,
+    schedule=dict(type=CorrectedSchedule, initialize_iters=0, reconstruct_iters=1000, enhance_iters=2100,
+                  refine_iters=0))
