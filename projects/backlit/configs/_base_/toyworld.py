@@ -15,7 +15,8 @@ from clipapps.projects.backlit.pictures import BacklitPainter
 
 _model = dict(
     type=BacklitEnhancer, network=dict(type=EnhancementNetwork, start_bias=1.0),
-    clip=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin"))
+    clip=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin"),
+    identity_weight=50.0)  # at the published 25 the tiny tower prefers white pictures to well-lit ones
 
 train_dataloader = dict(
     batch_size=4,
@@ -39,5 +40,5 @@ val_evaluator = dict(type=BacklitQuality)
 test_evaluator = val_evaluator
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
-optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=1e-3, weight_decay=0.0))
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=1e-4, weight_decay=0.0))
 custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=BacklitPainter))]
