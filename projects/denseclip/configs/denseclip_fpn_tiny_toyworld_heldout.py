@@ -3,7 +3,8 @@
 clipapps train denseclip/denseclip_fpn_tiny_toyworld_heldout
 
 Generalized zero-shot segmentation as the field does it: pixels of held-out categories are ignored in training, and
-every class competes at test time; reported are mIoU of seen, of unseen, and their harmonic mean.
+every class competes at test time; reported are mIoU of seen, of unseen, and their harmonic mean. Score maps say where
+unseen categories are, the decoder divides the rest; `model.vocabulary_source=scores` leaves all to the score maps.
 """
 
 from mmengine.config import read_base
@@ -19,7 +20,7 @@ with read_base():
 _held_out = ["car", "butterfly", "star"]
 _seen = ["background", "house", "tree", "boat", "fish", "mushroom", "cup", "heart"]
 
-model = dict(_denseclip, class_names=_seen, vocabulary=_class_names, vocabulary_source="scores")
+model = dict(_denseclip, class_names=_seen, vocabulary=_class_names, vocabulary_source="scores+decoder")
 train_dataloader["dataset"].update(type=ToyWorldSubset, classes=_seen)
 val_evaluator.update(held_out=_held_out)
 test_evaluator.update(held_out=_held_out)

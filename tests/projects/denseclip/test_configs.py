@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,30 @@ def test_a_published_recipe_takes_a_step_at_full_width(name, tmp_path):
     assert all(torch.isfinite(value) for value in losses.values())
     moved = [key for key, value in model.named_parameters() if key in before and not torch.equal(value, before[key])]
     assert set(moved) == set(before)
+    loader = Runner.build_dataloader(dict(cfg.val_dataloader, num_workers=0, persistent_workers=False), seed=0)
+    data = next(iter(loader))
+    with torch.no_grad():
+        predicted = model.eval().test_step(data)[0]
+    labels = predicted.gt_sem_seg.data
+    assert predicted.pred_sem_seg.data.shape == labels.shape == (1, 96, 128)
+    assert (labels == 255).any() and labels[labels != 255].max() < 150  # label 0 is ignored
+
+
+def test_a_published_recipe_trains_and_is_tested_on_the_official_layout(clipapps_cli, tmp_path):
+    """The whole way through the commands, with a small tower, decoder head and crop: one step, validation, test."""
+    write_ade20k(tmp_path / "ade")
+    name, out = "denseclip/denseclip_fpn_rn50_80k_ade20k_512", tmp_path / "run"
+    small = [f"data_root={tmp_path / 'ade'}", "model.backbone.arch=tiny-rn", "model.backbone.weights=builtin",
+             "model.neck.out_channels=8", "model.decode_head.in_channels=[8,8,8,8]", "model.decode_head.channels=8",
+             "model.data_preprocessor.size=(128,128)", "train_dataloader.dataset.pipeline.3.crop_size=(128,128)",
+             *(f"{split}_dataloader.{key}" for split in ("train", "val", "test")
+               for key in ("num_workers=0", "persistent_workers=False"))]
+    result = clipapps_cli("train", name, "--work-dir", out, "--device", "cpu", *small, "train_cfg.max_iters=1",
+                          "train_cfg.val_interval=1", "train_dataloader.batch_size=2")
+    assert result.code == 0, result.err
+    result = clipapps_cli("test", name, out / "best.safetensors", "--out", tmp_path / "test", "--device", "cpu", *small)
+    assert result.code == 0, result.err
+    trained, tested = (json.loads((folder / "metrics.json").read_text()) for folder in (out, tmp_path / "test"))
+    figures = {key for key in tested if key.startswith("IoU/")}
+    assert 0 < len(figures) <= 150 and "IoU/wall" in figures  # noise of 150 names; "other" is none of them
+    assert {key: trained[key] for key in figures} == {key: tested[key] for key in figures}

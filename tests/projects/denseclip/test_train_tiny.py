@@ -13,8 +13,8 @@ from clipapps.registry import MODELS, PARAM_SCHEDULERS
 
 #: total loss of each step, seed 0, one thread, batches of 4
 EXPECTED = {
-    "denseclip_fpn_tiny_toyworld": [5.3629, 4.9171, 3.9179, 3.8333, 3.0450, 3.0039],
-    "fpn_tiny_toyworld": [2.1206, 2.1508, 1.6919, 1.8000, 1.2103, 1.3031],
+    "denseclip_fpn_tiny_toyworld": [4.2755, 4.1911, 3.4877, 3.3699, 2.6427, 2.6901],
+    "fpn_tiny_toyworld": [2.1326, 2.1031, 1.6948, 1.8245, 1.2445, 1.2697],
 }
 
 
