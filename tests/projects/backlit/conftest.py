@@ -14,6 +14,12 @@ SMALL = ("train_dataloader.dataset.num_scenes=6", "train_dataloader.dataset.size
 
 
 @pytest.fixture(scope="session")
+def small_overrides() -> tuple[str, ...]:
+    """What makes a tiny config small enough for a test."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
 def train_small() -> Callable[..., dict[str, Any]]:
     """`train_small("clip_lit", folder, "a.b=c", ...)` trains a tiny config for a few steps and returns its metrics."""
     from clipapps.engine import runner

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from clipapps.engine import checkpoint
+from clipapps.projects.backlit.network import EnhancementNetwork
 
 STEPS = 14
 PHASES = ("train_cfg.guidance_batch_size=2", "train_cfg.schedule.initialize_iters=2",
@@ -95,3 +96,34 @@ def test_a_failed_reconstruction_starts_a_new_network(tmp_path: Path, train_smal
     content = checkpoint.load(tmp_path / "iter_1.pth")
     assert content["optimizer"]["state"] == {}
     assert content["backlit_loop"]["schedule"]["_restarts"] == 1
+
+
+def test_the_latent_pair_trains_without_a_text_tower(tmp_path: Path, train_small):
+    train_small("clip_lit_latent", tmp_path, *PHASES, "train_cfg.max_iters=4", "train_cfg.val_interval=4",
+                "model.clip.with_text=False")
+    one, other = (checkpoint.load(tmp_path / f"iter_{step}.pth")["state_dict"] for step in (1, 2))
+    assert one["guidance.embedding"].shape == (2, 128)
+    assert not torch.equal(one["guidance.embedding"], other["guidance.embedding"])
+
+
+def test_the_released_schedule_resumes_to_the_bit(tmp_path: Path, small_overrides):
+    from clipapps.engine import runner
+    from clipapps.engine.config import load_config
+    from clipapps.projects.backlit.schedule import OfficialSchedule
+
+    config = load_config("backlit/rave_tiny_toyworld", [*small_overrides, "default_hooks.checkpoint.interval=2",
+                                                        "default_hooks.checkpoint.max_keep=9"])
+    config.model.update(train_padding="zeros", identity_reduction="sum")
+    config.train_cfg.update(max_iters=10, val_interval=10)
+    config.train_cfg.schedule = dict(type=OfficialSchedule, initialize_iters=0, enhance_iters=3, refine_iters=0,
+                                     display_every=2, enhance_threshold=1e9)
+    config.model.network_weights = str(tmp_path / "network.safetensors")
+    torch.manual_seed(0)
+    checkpoint.save_weights(EnhancementNetwork(start_bias=0.9).state_dict(), config.model.network_weights)
+    runner.train(config, tmp_path / "a")
+    runner.train(config, tmp_path / "b", resume=tmp_path / "a" / "iter_4.pth")
+    assert different(tmp_path / "a" / "iter_10.pth", tmp_path / "b" / "iter_10.pth") == []
+    state = checkpoint.load(tmp_path / "a" / "iter_10.pth")["backlit_loop"]
+    schedule = state["schedule"]
+    assert (schedule["total"], schedule["round"], schedule["reconstruct_iters"]) == (10, 3, 0)
+    assert set(state["snapshots"]) == {"network/0"}

@@ -40,4 +40,5 @@ test_evaluator = val_evaluator
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
 optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=2e-5, weight_decay=1e-3))
+find_unused_parameters = True  # a step trains the network or its guidance
 custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=BacklitPainter))]

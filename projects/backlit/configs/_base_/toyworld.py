@@ -41,4 +41,5 @@ test_evaluator = val_evaluator
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
 optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=1e-4, weight_decay=0.0))
+find_unused_parameters = True  # a step trains the network or its guidance
 custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=BacklitPainter))]
