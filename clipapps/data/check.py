@@ -143,8 +143,20 @@ class SampleReader:
             facts.label_size = (labels.shape[-1], labels.shape[-2])
             if facts.thumbnail is not None:
                 facts.thumbnail = self._labeled(facts.thumbnail, labels.reshape(labels.shape[-2:]))
-        if facts.objects is None and classes is not None:
+        if facts.objects is None and "instances" in sample:
+            self._look_at_objects(sample["instances"], facts)
+        elif facts.objects is None and classes is not None:
             facts.objects = dict(Counter(classes.reshape(-1).astype(int).tolist()))
+
+    def _look_at_objects(self, objects: Sequence[Mapping[str, Any]], facts: Facts) -> None:
+        """Classes and boxes (left, top, right, bottom in pixels) of the objects as the data set lists them."""
+        facts.objects = dict(Counter(int(item.get("label", item.get("bbox_label", 0))) for item in objects))
+        where = facts.paths[0] if facts.paths else f"sample {facts.index}"
+        for item in objects:
+            left, top, right, bottom = item["bbox"]
+            if not (np.isfinite(item["bbox"]).all() and left < right and top < bottom):
+                shown = ", ".join(f"{value:g}" for value in item["bbox"])
+                facts.problems.append(f"{where} has a box ({shown}) without an area.")
 
     def _complaints(self, facts: Facts) -> Iterator[str]:
         """What no reader has complained about."""

@@ -55,6 +55,14 @@ def test_wrong_labels_are_told_with_the_numbers(content, said):
     assert SampleReader(Steps(content))[0].problems == [said]
 
 
+def test_objects_are_counted_and_boxes_without_an_area_are_told():
+    objects = [dict(bbox=[0, 0, 2, 2], label=1), dict(bbox=[1, 1, 3, 2], bbox_label=1),
+               dict(bbox=[3, 1, 3, 2], label=0)]
+    facts = SampleReader(Steps({**picture(), "instances": objects}))[0]
+    assert facts.objects == {1: 2, 0: 1} and facts.problems == ["a.jpg has a box (3, 1, 3, 2) without an area."]
+    assert "object classes 7" in SampleReader(Steps({"instances": [dict(bbox=[0, 0, 1, 1], label=7)]}))[0].problems[0]
+
+
 def test_any_error_of_a_step_becomes_the_samples_problem():
     def bad_sample(sample):
         raise BadSampleError("a.jpg is empty.")
