@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -89,7 +89,13 @@ def measure(job: dict[str, Any]) -> tuple[float, float]:
     seconds = median_seconds(train if job["mode"] == "train" else evaluate, job)
     if device == "cuda":
         return seconds, torch.cuda.max_memory_allocated() / 2**30
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return seconds, peak_gib()
+
+
+def peak_gib() -> float:
+    """Memory that this process held at most; `ru_maxrss` would begin with what its parent held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
 
 def run(**job: Any) -> tuple[float, float]:
