@@ -18,7 +18,7 @@ from clipapps.projects.denseclip.pyramid import ViTPyramid
 from clipapps.registry import MODELS, PARAM_SCHEDULERS
 
 CASES = Path(__file__).resolve().parents[2] / "golden" / "cases" / "denseclip"
-OFFICIAL = [name for name in list_configs() if name.endswith("_official")]
+OFFICIAL = [name for name in list_configs() if name.startswith("denseclip/") and name.endswith("_official")]
 
 
 def load(name: str):

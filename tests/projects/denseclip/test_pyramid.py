@@ -11,6 +11,7 @@ from clipapps.projects.denseclip.pyramid import ViTPyramid
 
 
 @pytest.mark.parametrize("patch_size, sizes", [(16, [(20, 16), (10, 8), (5, 4), (2, 2)]),
+                                               (14, [(20, 16), (10, 8), (5, 4), (2, 2)]),
                                                (8, [(10, 8), (5, 4), (2, 2), (1, 1)])])
 def test_strides_and_floors(patch_size, sizes):
     maps = ViTPyramid(8, patch_size)([torch.rand(2, 8, 5, 4)] * 4)
@@ -28,5 +29,5 @@ def test_norm_comes_from_the_config():
 
 
 def test_another_patch_size_is_refused():
-    with pytest.raises(ConfigError, match="patch_size 14"):
-        ViTPyramid(8, patch_size=14)
+    with pytest.raises(ConfigError, match="patch_size 32"):
+        ViTPyramid(8, patch_size=32)
