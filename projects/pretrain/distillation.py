@@ -27,7 +27,7 @@ def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 def to_coarser_grid(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Two dense maps (B, D, h, w), the finer one averaged to the grid of the coarser one."""
-    size = [min(sides) for sides in zip(first.shape[-2:], second.shape[-2:], strict=True)]
+    size = (min(first.shape[-2], second.shape[-2]), min(first.shape[-1], second.shape[-1]))
     return F.adaptive_avg_pool2d(first.float(), size), F.adaptive_avg_pool2d(second.float(), size)
 
 
@@ -112,12 +112,13 @@ class DistillationPretrainer(ContrastivePretrainer):
         student = self.encode_images(inputs, "projected" if self.dense_weight else None)
         with torch.no_grad():
             teacher = self.encode_images(inputs, self.teacher_dense if self.dense_weight else None, self.teacher)
+        assert student.pooled is not None and teacher.pooled is not None
         losses = self.contrast(student.pooled, caption, meaning)
         losses["loss_pooled"] = self.pooled_weight * cosine_distance(student.pooled, teacher.pooled)
         if self.answers:
-            losses["loss_answers"] = sum(self._divergence(student.pooled, teacher.pooled, name)
-                                         for name in self.answers)
-        if self.dense_weight:
+            parts = [self._divergence(student.pooled, teacher.pooled, name) for name in self.answers]
+            losses["loss_answers"] = torch.stack(parts).sum()
+        if student.dense is not None and teacher.dense is not None:
             ours, theirs = to_coarser_grid(student.dense, teacher.dense)
             losses["loss_dense"] = self.dense_weight * cosine_distance(ours, theirs)
             if self.dense_answers:

@@ -36,8 +36,8 @@ def evaluate(backbone: CLIPBackbone, dataset: ToyWorldScenes, by: Sequence[str] 
     """All figures of `ToyZeroShotMetric`; for every attribute in `by` also category accuracy at each of its values.
 
     >>> scenes = ToyWorldScenes(num_scenes=2, size=64, split="test")
-    >>> sorted(evaluate(CLIPBackbone("tiny-rn").eval(), scenes, by=["lighting"]))[:2]
-    ['background_acc', 'category_acc']
+    >>> sorted(evaluate(CLIPBackbone("tiny-rn").eval(), scenes, by=["lighting"]))[:3]
+    ['background_acc', 'background_mode', 'category_acc']
     """
     metric = ToyZeroShotMetric()
     for samples in predictions(backbone, dataset):

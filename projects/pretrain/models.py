@@ -110,8 +110,9 @@ class ContrastivePretrainer(BaseModel):
         self.clamp_logit_scale()
         return self.contrast(self.encode_images(inputs, dense=None).pooled, caption, meaning)
 
-    def contrast(self, pooled: Tensor, caption: Sequence[str], meaning: Tensor) -> dict[str, Tensor]:
+    def contrast(self, pooled: Tensor | None, caption: Sequence[str], meaning: Tensor) -> dict[str, Tensor]:
         """`loss` of image embeddings (B, D) that are there already."""
+        assert pooled is not None  # the constructor's backbone has its pool
         image_embeds, text_embeds = F.normalize(pooled.float(), dim=-1), self.encode_captions(caption)
         scale = self.backbone.logit_scale()
         image_embeds, text_embeds, meaning = map(gather_batch, (image_embeds, text_embeds, meaning))
