@@ -262,8 +262,10 @@ class Runner(MMEngineRunner):
             if isinstance(loader := getattr(loop, "dataloader", None), WatchedLoader):
                 loader.close()
         self.visualizer.close()
-        for handler in self.logger.handlers:
+        for handler in list(self.logger.handlers):
             handler.close()
+            if isinstance(handler, logging.FileHandler):  # whoever logs later in this process would find it closed
+                self.logger.removeHandler(handler)
 
     def _log_env(self, env_cfg: dict) -> None:
         """Nothing: config.py has the config, and `clipapps doctor` the environment."""

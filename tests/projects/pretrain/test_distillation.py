@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from clipapps.clip import CLIPBackbone
 from clipapps.clip.tiny import TINY_ARCHS
+from clipapps.engine.config import load_config
+from clipapps.engine.runner import train
 from clipapps.errors import ConfigError
 from clipapps.projects.pretrain.distillation import DistillationPretrainer, answer_divergence, to_coarser_grid
 
@@ -72,3 +75,10 @@ def test_without_a_dense_weight_no_map_is_compared() -> None:
 def test_other_text_towers_are_refused() -> None:
     with pytest.raises(ConfigError, match="same text tower"):
         make({**VIT, "text_cfg": {**VIT["text_cfg"], "layers": 2}})
+
+
+def test_models_initialize_after_a_run_has_closed_its_log(tmp_path: Path) -> None:
+    train(load_config("denseclip/fpn_tiny_toyworld", [
+        "model.backbone.weights=None", "train_cfg.max_iters=1", "train_cfg.val_interval=1",
+        "val_dataloader.dataset.num_scenes=2"]), work_dir=tmp_path, device="cpu")
+    make().init_weights()
