@@ -5,21 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from clipapps.data.images import IMAGE_SUFFIXES, png_bytes, read_image
+from clipapps.data.inputs import list_files, places, unique_names
 from clipapps.engine.atomic import atomic_file, write_json
 from clipapps.engine.run_config import pick_device
-from clipapps.errors import DataError, UserError
+from clipapps.errors import UserError, did_you_mean
 from clipapps.project import get_project
 
 Image = NDArray[np.uint8]
@@ -33,11 +33,15 @@ class Result(ABC):
         name: stem of the input's file name; results are saved under it.
         image: the input, (H, W, 3) uint8 RGB.
         source: the input's file, if it was one.
+        protected: folder and stem of other files that are not to be replaced (`clipapps.data.inputs.places`).
     """
 
     name: str
     image: Image
     source: Path | None = field(default=None, init=False)
+    protected: frozenset[tuple[Path, str]] = field(default=frozenset(), init=False, repr=False)
+    #: what the name gets in the input's own folder
+    beside: ClassVar[str] = "_result"
 
     @abstractmethod
     def plot(self) -> Image:
@@ -56,13 +60,22 @@ class Result(ABC):
             DiskError: the folder cannot be written; no half-written file is left.
         """
         folder = Path(folder)
-        if self.source is not None and folder.resolve() == self.source.resolve().parent:
-            self.name, self.source = f"{self.name}_result", None
+        self.name = self.name_in(folder)
         picture, facts = folder / f"{self.name}.png", folder / f"{self.name}.json"
         with atomic_file(picture) as stream:
             stream.write(png_bytes(self.plot()))
         write_json(facts, self.to_dict())
         return [picture, facts]
+
+
+    def name_in(self, folder: Path) -> str:
+        """The name under which no input is replaced in a folder, through whatever links either is named."""
+        own = places([self.source]) if self.source is not None else frozenset()
+        taken = {stem for place, stem in own | self.protected if place == folder.resolve()}
+        is_beside = any(place == folder.resolve() for place, _ in own)
+        name = self.name + self.beside if is_beside and not self.name.endswith(self.beside) else self.name
+        numbered = (f"{name}_{number}" for number in count(2))
+        return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
 class Results(list[Result]):
@@ -77,10 +90,16 @@ class Inferencer(ABC):
     """A project's ready model: images in, `Result`s out.
 
     A subclass builds its model in `__init__(weights, device, **options)` and implements `predict`. Its options are
-    keyword arguments, which the command line passes on.
+    keyword arguments; those that the command line offers stand in the project's record (`Project.predict_options`).
+
+    Attributes:
+        suffixes: kinds of files that are taken from a folder.
+        progress: called with the share of the present input that is done, 0 to 1, by those that take long.
     """
 
     device: torch.device
+    suffixes: frozenset[str] = IMAGE_SUFFIXES
+    progress: Callable[[float], None] | None = None
 
     @abstractmethod
     def predict(self, image: Image, name: str) -> Result:
@@ -127,35 +146,13 @@ def load(project: str, weights: str | os.PathLike[str] | None = None, *, device:
         if "unexpected keyword argument" not in str(error):
             raise
         reason = str(error).rpartition("() ")[2]
-        raise UserError(f"{project}: {reason}; see help(clipapps.load({project!r})).") from error
+        hint = did_you_mean(reason.split("'")[1], [option.name for option in record.predict_options])
+        raise UserError(f"{project}: {reason}.{hint} See help(clipapps.load({project!r})).") from error
 
 
 def list_image_files(path: str | os.PathLike[str]) -> list[Path]:
     """The path itself, or the images in that folder by name; raises DataError when there is nothing to read."""
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise DataError(f"The folder {path} holds no images; expected files ending in "
-                            f"{', '.join(sorted(IMAGE_SUFFIXES))}.")
-        return files
-    if not path.is_file():
-        raise DataError(f"There is no file or folder {path}.")
-    return [path]
-
-
-def unique_names(files: Sequence[Path]) -> list[str]:
-    """A name for the results of each file: its stem; where several share it, the suffix and a number tell them apart.
-
-    >>> unique_names([Path("a.jpg"), Path("a.png"), Path("b.png"), Path("other/b.png")])
-    ['a_jpg', 'a_png', 'b_png', 'b_png_2']
-    """
-    stems, names = Counter(file.stem for file in files), []
-    for file in files:
-        base = file.stem if stems[file.stem] == 1 else file.name.replace(".", "_")
-        numbered = (f"{base}_{number}" for number in count(2))
-        names.append(base if base not in names else next(name for name in numbered if name not in names))
-    return names
+    return list_files(path)
 
 
 def iterate_images(inputs: Any) -> Iterator[tuple[str, Image, Path | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -11,6 +12,47 @@ from typing import Any
 from clipapps.errors import UserError, did_you_mean
 
 ENTRY_POINT_GROUP = "clipapps.projects"
+
+
+def comma_separated(text: str) -> list[str]:
+    """The names in a text such as "sky, road, tree".
+
+    Raises:
+        UserError: it holds none.
+
+    >>> comma_separated("sky, tall tree,")
+    ['sky', 'tall tree']
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"{text!r} names nothing; write for example \"sky, road, tree\".")
+    return names
+
+
+@dataclass(frozen=True)
+class PredictOption:
+    """A project's own option of `clipapps predict`: the flag `--max-gain` gives the inferencer's argument `max_gain`.
+
+    Args:
+        name: of the inferencer's keyword argument.
+        help: for `clipapps predict PROJECT --help`, without a capital and a full stop.
+        convert: makes the value from the text behind the flag, for example `float` or `comma_separated`; None: the
+            flag stands alone and means True.
+        metavar: what the help calls the value.
+
+    >>> PredictOption("max_gain", "brightens by this factor at most", float, "G").flag
+    '--max-gain'
+    """
+
+    name: str
+    help: str
+    convert: Callable[[str], Any] | None = None
+    metavar: str = "VALUE"
+
+    @property
+    def flag(self) -> str:
+        """As the command line spells it."""
+        return f"--{self.name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -24,6 +66,7 @@ class Project:
         modules: modules to import when a class of this project is first needed by name.
         config_keys: top-level config keys the project adds to mmengine's.
         inferencer: "module:Class" of the one-call inference class, if there is one.
+        predict_options: keyword arguments of the inferencer that `clipapps predict` offers as flags.
         converter: "module:function" that turns an authors' checkpoint into ours (`engine.convert.Converter`), if any.
         exporter: "module:function" that makes a trained model ready for export (`engine.export.Exporter`), if any.
         weights: shipped weights: name -> file relative to the package; the first is the default.
@@ -36,11 +79,11 @@ class Project:
     modules: tuple[str, ...] = ()
     config_keys: tuple[str, ...] = ()
     inferencer: str | None = None
+    predict_options: tuple[PredictOption, ...] = ()
     converter: str | None = None
     exporter: str | None = None
     weights: dict[str, str] = field(default_factory=dict)
     extra: str | None = None
-
 
     def part(self, name: str) -> Any:
         """What "inferencer", "converter" or "exporter" names, imported; raises UserError when the project has none."""

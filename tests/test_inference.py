@@ -19,7 +19,7 @@ from clipapps import inference
 from clipapps.cli.main import main
 from clipapps.data.images import read_image, write_image
 from clipapps.errors import BadSampleError, DataError, UserError
-from clipapps.project import Project
+from clipapps.project import PredictOption, Project, comma_separated
 
 
 @dataclass
@@ -38,7 +38,8 @@ class Brightness(inference.Result):
 class Photometer(inference.Inferencer):
     """Measures mean brightness."""
 
-    def __init__(self, weights: Any, device: Any, scale: float = 1.0, classes: list[str] | None = None) -> None:
+    def __init__(self, weights: Any, device: Any, scale: float = 1.0, classes: list[str] | None = None,
+                 is_loud: bool = False) -> None:
         self.device, self.scale = device, scale
 
     def predict(self, image: inference.Image, name: str) -> Brightness:
@@ -48,8 +49,11 @@ class Photometer(inference.Inferencer):
 @pytest.fixture(autouse=True)
 def photometer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A project `photometer` whose inferencer is the one above."""
-    record = Project("photometer", "none", "measures light", inferencer="photometer_module:Photometer")
-    monkeypatch.setattr(inference, "get_project", lambda name: record)
+    record = Project("photometer", "none", "measures light", inferencer="photometer_module:Photometer",
+                     predict_options=(PredictOption("scale", "factor", float, "F"),
+                                      PredictOption("classes", "class names", comma_separated, "NAMES"),
+                                      PredictOption("is_loud", "says more")))
+    monkeypatch.setattr("clipapps.project.discover", lambda: {"photometer": record})
     module = types.ModuleType("photometer_module")
     module.Photometer = Photometer
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -126,7 +130,7 @@ def test_predict_does_the_good_files_and_reports_the_bad_one(
 
 def test_predict_refuses_an_empty_class_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "photometer", str(folder), "--classes", " , "]) == 2
-    assert "names no class" in capsys.readouterr().err
+    assert "names nothing" in capsys.readouterr().err
 
 
 def test_load_is_a_public_name() -> None:

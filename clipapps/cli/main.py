@@ -109,7 +109,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--traceback", action="store_true", default=False, help="on an error, show the full traceback")
     subparsers = parser.add_subparsers(dest="verb", metavar="<verb>", title="verbs")
     for name in VERBS if verb is None else (verb,):
-        importlib.import_module(f"clipapps.cli.{name}").add_parser(subparsers)
+        module = importlib.import_module(f"clipapps.cli.{name}")
+        module.add_parser(subparsers)
+        if verb is not None and hasattr(module, "complete_parser"):  # options that depend on the other words
+            module.complete_parser(subparsers.choices[verb], arguments[arguments.index(verb) + 1:])
     args, rest = parser.parse_known_args(arguments)
     if args.verb is None:
         parser.print_help()

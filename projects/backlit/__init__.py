@@ -1,12 +1,18 @@
 """Backlit photographs: CLIP-LIT (arXiv 2303.17569), CLIP-LIT-Latent and RAVE (arXiv 2404.01889)."""
 
-from clipapps.project import Project
+from clipapps.project import PredictOption, Project
 
 PROJECT = Project(
     name="backlit",
     package=__name__,
     summary="Enhancement of backlit photographs, guided by CLIP without pairs (CLIP-LIT, RAVE)",
     inferencer=f"{__name__}.inferencer:BacklitInferencer",
+    predict_options=(
+        PredictOption("strength", "0 leaves a photo as it is, 1 (default) is the full answer", float, "S"),
+        PredictOption("max_gain", "brighten by this factor at most; noise grows with it", float, "G"),
+        PredictOption("protect_highlights", "cut no color off at white"),
+        PredictOption("never_darken", "only brighten"),
+    ),
     converter=f"{__name__}.convert:convert_checkpoint",
     extra="backlit",
     modules=tuple(f"{__name__}.{module}" for module in (

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class EnhancementResult(Result):
     enhanced: Image
     light_map: np.ndarray
     photo: Photo
+    beside: ClassVar[str] = "_enhanced"
 
     def plot(self) -> Image:
         """The photo before and after, side by side."""
@@ -62,8 +63,7 @@ class EnhancementResult(Result):
             DiskError: the folder cannot be written; no half-written file is left.
         """
         folder = Path(folder)
-        if self.source is not None and folder.resolve() == self.source.resolve().parent:
-            self.name, self.source = f"{self.name}_enhanced", None
+        self.name = self.name_in(folder)
         picture, facts = folder / f"{self.name}{self.photo.suffix}", folder / f"{self.name}.json"
         with atomic_file(picture) as stream:
             stream.write(self.photo.encoded(self.enhanced))

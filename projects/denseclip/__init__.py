@@ -1,6 +1,6 @@
 """DenseCLIP: language-guided dense prediction with context-aware prompting (CVPR 2022, arXiv 2112.01518)."""
 
-from clipapps.project import Project
+from clipapps.project import PredictOption, Project, comma_separated
 
 PROJECT = Project(
     name="denseclip",
@@ -13,6 +13,7 @@ PROJECT = Project(
             "suppression", "transforms")))),
     config_keys=("data_root",),  # of every dataset in the config; one override moves them all
     inferencer=f"{__name__}.inference:open_inferencer",
+    predict_options=(PredictOption("classes", "class names, separated by commas", comma_separated, "NAMES"),),
     converter=f"{__name__}.convert:convert_checkpoint",
     exporter=f"{__name__}.export:make_exportable",
     extra="seg",
