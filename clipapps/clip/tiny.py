@@ -13,10 +13,10 @@ TINY_ARCHS: dict[str, dict[str, Any]] = {
         "vision_cfg": {"layers": [1, 1, 1, 1], "width": 24, "head_width": 64, "image_size": 128, "patch_size": None},
         "text_cfg": _TEXT,
     },
-    # 8 x 8 tokens and the class token
+    # 16 x 16 tokens and the class token
     "tiny-vit": {
         "embed_dim": 128,
-        "vision_cfg": {"layers": 4, "width": 128, "head_width": 32, "image_size": 128, "patch_size": 16},
+        "vision_cfg": {"layers": 4, "width": 192, "head_width": 32, "image_size": 128, "patch_size": 8},
         "text_cfg": _TEXT,
     },
 }
