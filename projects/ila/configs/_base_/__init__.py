@@ -1,0 +1,1 @@
+"""Parts that several configs share: data sets, schedules, and the parts of the models."""
