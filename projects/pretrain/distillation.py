@@ -79,9 +79,9 @@ class DistillationPretrainer(ContrastivePretrainer):
     """
 
     def __init__(self, backbone: CLIPBackbone | dict[str, Any], teacher: CLIPBackbone | dict[str, Any],
-                 image_size: int | None = None, teacher_dense: str = "value", pooled_weight: float = 10.0, dense_weight: float = 10.0,
-                 answers: Sequence[str] = (), dense_answers: str | None = None, answer_weight: float = 1.0,
-                 answer_scale: float = 40.0, **options: Any) -> None:
+                 image_size: int | None = None, teacher_dense: str = "value", pooled_weight: float = 10.0,
+                 dense_weight: float = 10.0, answers: Sequence[str] = (), dense_answers: str | None = None,
+                 answer_weight: float = 1.0, answer_scale: float = 40.0, **options: Any) -> None:
         super().__init__(backbone, **options)
         self.teacher: CLIPBackbone = MODELS.build(teacher) if isinstance(teacher, dict) else teacher
         if self.backbone.arch_config["text_cfg"] != self.teacher.arch_config["text_cfg"]:

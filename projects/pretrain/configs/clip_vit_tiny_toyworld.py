@@ -23,10 +23,10 @@ _detail = dict(category=0.9, texture=0.6, size=0.5, position=0.4, orientation=0.
 _mixed = dict(backlit=0.2, dark=0.2, tilted=0.3)
 _stages = [  # shapes until they are known, then surroundings, then several objects of all sizes
     dict(num_scenes=250 * _batch, spec=dict(backgrounds=["plain"], sizes=["large"], backlit=0.0, dark=0.0)),
-    dict(num_scenes=1250 * _batch, spec=dict(sizes=["medium", "large"], **_mixed)),
-    dict(num_scenes=1000 * _batch, spec=dict(max_objects=4, depth=0.1, empty=0.03, group=0.25, **_mixed)),
+    dict(num_scenes=900 * _batch, spec=dict(sizes=["medium", "large"], **_mixed)),
+    dict(num_scenes=850 * _batch, spec=dict(max_objects=4, depth=0.1, empty=0.03, group=0.25, **_mixed)),
 ]
-_iterations = 2500
+_iterations = 2000
 
 model = dict(
     type=DistillationPretrainer,

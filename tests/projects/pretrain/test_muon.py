@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
-from clipapps.projects.pretrain.muon import MuonAdamW, MuonConstructor
 from torch import nn
 
 from clipapps.clip import CLIPBackbone
+from clipapps.projects.pretrain.muon import MuonAdamW, MuonConstructor
 
 ARCH = {"embed_dim": 32, "vision_cfg": {"layers": 1, "width": 32, "head_width": 16, "image_size": 32, "patch_size": 16},
         "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}}
@@ -66,7 +66,8 @@ def test_a_restored_optimizer_takes_the_same_step(wrapped) -> None:
     step(backbone, optimizer)
     other = CLIPBackbone(ARCH, trainable="image")
     other.load_state_dict(backbone.state_dict())
-    restored = MuonConstructor(dict(optimizer=dict(type=MuonAdamW, lr=0.5, weight_decay=0.0)), dict(norm_decay_mult=0.0))(other).optimizer
+    restored = MuonConstructor(dict(optimizer=dict(type=MuonAdamW, lr=0.5, weight_decay=0.0)),
+                               dict(norm_decay_mult=0.0))(other).optimizer
     restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     step(backbone, optimizer)
     step(other, restored)
