@@ -41,6 +41,7 @@ class BacklitEnhancer(BaseModel):
         network: an EnhancementNetwork or its config; network_weights: a file to start it from, see `load_network`.
         train_padding, test_padding: of the network; the published runs trained with "zeros" and tested with "reflect".
         antialias: of the resize in front of the towers.
+        clamp_gradient: of overexposed values while training, see `network.enhance`; the published runs had "none".
         guidance_weight, guidance_boost, identity_weight, identity_balance, rank_weight: factors, as above.
         reconstruction_stages, guided_stages: factors of the identity tower's levels, the stem first.
         identity_reduction: "sum" or "mean" over the images, see `losses.identity_loss`.
@@ -68,6 +69,7 @@ class BacklitEnhancer(BaseModel):
         train_padding: str = "reflect",
         test_padding: str = "reflect",
         antialias: bool = True,
+        clamp_gradient: str = "inward",
         guidance_weight: float = 320.0,
         guidance_boost: float = 1.0,
         identity_weight: float = 25.0,
@@ -85,7 +87,7 @@ class BacklitEnhancer(BaseModel):
         self._towers = (GuidanceTowers(clip, identity_clip, antialias),)  # a tuple hides them from torch
         self.guidance = build_guidance(guidance, self.towers.clip)
         self.network_weights = network_weights
-        self.train_padding, self.test_padding = train_padding, test_padding
+        self.train_padding, self.test_padding, self.clamp_gradient = train_padding, test_padding, clamp_gradient
         self.guidance_weight, self.guidance_boost = guidance_weight, guidance_boost
         self.identity_weight, self.identity_balance = identity_weight, identity_balance
         self.rank_weight, self.margins = rank_weight, [tuple(pair) for pair in margins]
@@ -142,7 +144,7 @@ class BacklitEnhancer(BaseModel):
         """Photos (B, 3, H, W) in 0..1 -> enhanced ones and their light maps (B, 1, H, W)."""
         self.network.padding_mode = padding
         light_map = self.network(images)
-        return enhance(images, light_map), light_map
+        return enhance(images, light_map, self.clamp_gradient), light_map
 
     def network_losses(self, images: Tensor, *, is_guided: bool) -> dict[str, Tensor]:
         """Losses of the network: reconstruction, or guided.

@@ -6,6 +6,8 @@ of the published weights.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from clipapps.registry import MODELS
 BINS = (1, 2, 3, 6)
 EPSILON = 1e-9
 PADDING_MODES = ("zeros", "reflect")
+CLAMP_GRADIENTS = ("none", "inward")
 #: pixels that wrong values travel inwards from a cut edge: up to the pooling, and after it
 HALO_BEFORE_POOLING, HALO_AFTER_POOLING = 5, 12
 _SLOPE = 0.2
@@ -146,10 +149,36 @@ class EnhancementNetwork(nn.Module):
         return self.after_pooling(self.PPM1(self.before_pooling(images)))[:, :, :height, :width]
 
 
-def enhance(images: Tensor, light_map: Tensor) -> Tensor:
+class _InwardClamp(torch.autograd.Function):
+    """Clamp to 0..1 whose gradient also passes where a value lies outside and is asked to come back."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: D102
+        ctx.save_for_backward(values)
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: D102
+        values, = ctx.saved_tensors
+        goes_further_out = ((values > 1) & (grad < 0)) | ((values < 0) & (grad > 0))
+        return grad.masked_fill(goes_further_out, 0)
+
+
+def enhance(images: Tensor, light_map: Tensor, clamp_gradient: str = "none") -> Tensor:
     """Divide photos (B, 3, H, W) in 0..1 by their light maps (B, 1, H, W); the result is clamped to 0..1.
 
     The tiny constant changes nothing wherever a map is above 0.01, and keeps a black pixel under a zero map from
     becoming 0/0.
+
+    Args:
+        images, light_map: see above.
+        clamp_gradient: of values that were clamped. "none": zero, as published; a network whose pictures are white has
+            no way back. "inward": it passes where it would bring the value back, and is zero otherwise.
+
+    Raises:
+        ConfigError: another `clamp_gradient`.
     """
-    return (images / (light_map + EPSILON)).clamp(0, 1)
+    if clamp_gradient not in CLAMP_GRADIENTS:
+        raise ConfigError(f"clamp_gradient is none or inward, not {clamp_gradient!r}.")
+    divided = images / (light_map + EPSILON)
+    return _InwardClamp.apply(divided) if clamp_gradient == "inward" else divided.clamp(0, 1)  # type: ignore[no-any-return,no-untyped-call]

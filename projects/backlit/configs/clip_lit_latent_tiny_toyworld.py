@@ -13,7 +13,7 @@ with read_base():
     from ._base_.toyworld import *
 
 model = dict(_model, guidance=dict(type=LatentPair))
-optim_wrapper["paramwise_cfg"] = dict(custom_keys=dict(guidance=dict(lr_mult=250)))
+optim_wrapper["paramwise_cfg"] = dict(custom_keys=dict(guidance=dict(lr_mult=80)))
 train_cfg = dict(
     type=BacklitTrainLoop, max_iters=200, val_interval=200, guidance_batch_size=16,
     schedule=dict(type=CorrectedSchedule, initialize_iters=60, reconstruct_iters=10, enhance_iters=50, refine_iters=20,

@@ -248,7 +248,7 @@ def train_step(case: Any) -> None:
             continue
         model = MODELS.build(dict(
             type=BacklitEnhancer, guidance=dict(type=guidance), train_padding="zeros", antialias=options["antialias"],
-            identity_reduction="sum", **towers, **changes))
+            clamp_gradient="none", identity_reduction="sum", **towers, **changes))
         model.network.load_state_dict(convert.convert_network(network))
         set_guidance(case, model.guidance)
         compare_training(case, model, mode, phase)

@@ -59,3 +59,19 @@ def test_black_under_a_zero_map_stays_black():
     photo = torch.tensor([0.0, 0.5, 0.2]).view(1, 1, 1, 3).expand(1, 3, 1, 3)
     light_map = torch.tensor([0.0, 1.0, 0.5]).view(1, 1, 1, 3)
     assert torch.allclose(enhance(photo, light_map)[0, 0, 0], torch.tensor([0.0, 0.5, 0.4]))
+
+
+@pytest.mark.parametrize(("way", "expected"), [("none", [0.0, -8.0, 0.0]), ("inward", [-18.0, -8.0, 0.0])])
+def test_an_overexposed_value_can_be_pulled_back(way: str, expected: list[float]):
+    # three pixels of brightness 0.9, 0.4 and 0.9; the last is asked to become brighter still
+    photo = torch.tensor([0.9, 0.4, 0.9]).view(1, 1, 1, 3).expand(1, 3, 1, 3)
+    light_map = torch.full((1, 1, 1, 3), 0.5).requires_grad_()
+    enhanced = enhance(photo, light_map, way)
+    assert enhanced.flatten().tolist() == pytest.approx([1.0, 0.8, 1.0] * 3)
+    (enhanced * torch.tensor([5.0, 5.0, -5.0]) / 3).sum().backward()
+    assert light_map.grad.flatten().tolist() == pytest.approx(expected)
+
+
+def test_an_unknown_clamp_gradient_is_refused():
+    with pytest.raises(ConfigError, match="none or inward"):
+        enhance(torch.rand(1, 3, 2, 2), torch.ones(1, 1, 2, 2), "outward")

@@ -18,7 +18,7 @@ _resnet = dict(type=CLIPBackbone, arch="RN101-quickgelu", weights="openai", with
 _model = dict(type=BacklitEnhancer, clip=_vit, identity_clip=_resnet,
               network=dict(type=EnhancementNetwork, start_bias=1.0))
 # What the released code does: see the README, "Corrected and official".
-_released = dict(network=dict(type=EnhancementNetwork), train_padding="zeros", antialias=False,
+_released = dict(network=dict(type=EnhancementNetwork), train_padding="zeros", antialias=False, clamp_gradient="none",
                  identity_reduction="sum")
 
 train_dataloader = dict(

@@ -15,8 +15,7 @@ from clipapps.projects.backlit.pictures import BacklitPainter
 
 _model = dict(
     type=BacklitEnhancer, network=dict(type=EnhancementNetwork, start_bias=1.0),
-    clip=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin"),
-    identity_weight=50.0)  # at the published 25 the tiny tower prefers white pictures to well-lit ones
+    clip=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin"))
 
 train_dataloader = dict(
     batch_size=4,
@@ -40,6 +39,6 @@ val_evaluator = dict(type=BacklitQuality)
 test_evaluator = val_evaluator
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
-optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=1e-4, weight_decay=0.0))
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=Adam, lr=3e-4, weight_decay=0.0))
 find_unused_parameters = True  # a step trains the network or its guidance
 custom_hooks = [dict(type=SamplePictureHook, painter=dict(type=BacklitPainter))]
