@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmengine.model import BaseTTAModel
@@ -11,6 +11,22 @@ from torch import Tensor
 
 from clipapps.projects.denseclip.mmseg_parts import SampleList
 from clipapps.registry import MODELS
+
+
+def averaged(views: Iterable[Sequence[Any]]) -> SampleList:
+    """[view][image] predictions with `seg_logits` -> the first view's samples with mean probabilities' logarithm."""
+    merged: SampleList = []
+    total: list[Tensor] = []
+    count = 0
+    for predicted in views:
+        count += 1
+        probabilities = [sample.seg_logits.data.softmax(dim=0) for sample in predicted]
+        total = [a + b for a, b in zip(total, probabilities, strict=True)] if total else probabilities
+        merged = merged or list(predicted)
+    for sample, probability in zip(merged, total, strict=True):
+        sample.set_data(dict(seg_logits=PixelData(data=(probability / count).log()),
+                             pred_sem_seg=PixelData(data=probability.argmax(dim=0, keepdim=True))))
+    return merged
 
 
 @MODELS.register_module(name="DenseCLIPAveragedViews")
@@ -41,20 +57,12 @@ class AveragedViews(BaseTTAModel):
 
     def test_step(self, data: dict[str, Any]) -> SampleList:
         """Views of B images, `inputs` and `data_samples` [view][image] -> B samples with `pred_sem_seg`."""
-        total: list[Tensor] = []
-        for inputs, samples in zip(data["inputs"], data["data_samples"], strict=True):
-            predicted = self.module.test_step(dict(inputs=inputs, data_samples=samples))
-            probabilities = [sample.seg_logits.data.softmax(dim=0) for sample in predicted]
-            total = [a + b for a, b in zip(total, probabilities, strict=True)] if total else probabilities
-        merged = list(data["data_samples"][0])
-        for sample, probability in zip(merged, total, strict=True):
-            sample.set_data(dict(seg_logits=PixelData(data=(probability / len(data["inputs"])).log()),
-                                 pred_sem_seg=PixelData(data=probability.argmax(dim=0, keepdim=True))))
-        return merged
+        return averaged(self.module.test_step(dict(inputs=inputs, data_samples=samples))
+                        for inputs, samples in zip(data["inputs"], data["data_samples"], strict=True))
 
     def merge_preds(self, data_samples_list: Sequence[SampleList]) -> SampleList:
-        """Not used: `test_step` merges as it goes."""
-        raise NotImplementedError
+        """Predictions [image][view], mmengine's order, -> one sample an image; `test_step` holds one view at a time."""
+        return averaged(zip(*data_samples_list, strict=True))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The segmentor's weights under its own names."""

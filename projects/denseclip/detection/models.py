@@ -9,6 +9,7 @@ The baselines are the same detectors without score maps.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,13 +78,13 @@ class CLIPDetector(BaseModel):
         """Losses on the score maps."""
         return {}
 
+    @abstractmethod
     def head_losses(self, maps: Sequence[Tensor], samples: Samples) -> Losses:
         """Losses of the heads on the neck's maps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detect(self, maps: Sequence[Tensor], samples: Samples) -> list[InstanceData]:
         """Detections of each image on the neck's maps."""
-        raise NotImplementedError
 
     # ---- the three ways to run --------------------------------------------------------------------------------
 

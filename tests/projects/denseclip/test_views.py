@@ -11,12 +11,15 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from clipapps.data.images import read_image, write_image
 from clipapps.engine.checkpoint import save_weights
 from clipapps.engine.config import load_config
 from clipapps.engine.tta import use_test_time_augmentation
 from clipapps.errors import ConfigError
+from clipapps.projects.denseclip.views import AveragedViews
 from clipapps.registry import MODELS
 
 CONFIG = "denseclip/denseclip_fpn_tiny_camvid"
@@ -70,6 +73,19 @@ def test_the_mean_over_views_equals_one_written_by_hand(tmp_path, test_cfg):
     assert torch.equal(merged[0].pred_sem_seg.data[0], merged[0].seg_logits.data.argmax(dim=0))
     labels = read_labels(tmp_path / "annotations" / "val" / "0.png")
     assert np.array_equal(merged[0].gt_sem_seg.data[0].numpy(), labels)  # neither resized nor mirrored
+
+
+def test_views_are_merged_in_mmengines_order_too() -> None:
+    logits = torch.randn(2, 3, 4, 5, 5, generator=torch.Generator().manual_seed(0))  # image, view, class
+
+    def predictions():
+        return [[SegDataSample(seg_logits=PixelData(data=view)) for view in image] for image in logits]
+
+    views = predictions()
+    merged = AveragedViews.merge_preds(None, views)
+    assert merged[0] is views[0][0] and len(merged) == 2
+    for sample, image in zip(merged, logits, strict=True):
+        torch.testing.assert_close(sample.seg_logits.data.exp(), image.softmax(dim=1).mean(dim=0))
 
 
 def by_hand(model, image: np.ndarray, sizes: list[tuple[int, int]]) -> torch.Tensor:

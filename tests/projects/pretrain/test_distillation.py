@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from clipapps.clip import CLIPBackbone
 from clipapps.clip.tiny import TINY_ARCHS
@@ -81,4 +82,19 @@ def test_models_initialize_after_a_run_has_closed_its_log(tmp_path: Path) -> Non
     train(load_config("denseclip/fpn_tiny_toyworld", [
         "model.backbone.weights=None", "train_cfg.max_iters=1", "train_cfg.val_interval=1",
         "val_dataloader.dataset.num_scenes=2"]), work_dir=tmp_path, device="cpu")
-    make().init_weights()
+    model = make()
+    model.init_weights()
+    names = ["a red star", "a cup"]
+    assert torch.equal(model.backbone.encode_text(names), model.teacher.encode_text(names))
+
+
+def test_the_student_may_see_smaller_pictures_than_the_teacher() -> None:
+    model = make(image_size=32)
+    model.init_weights()
+    inputs, *texts = BATCH
+    seen = {}
+    model.backbone.register_forward_pre_hook(lambda module, args: seen.update(student=args[0]))
+    model.teacher.register_forward_pre_hook(lambda module, args: seen.update(teacher=args[0]))
+    model(inputs, *texts, mode="loss")
+    assert seen["teacher"].shape[-1] == inputs.shape[-1] == 2 * seen["student"].shape[-1]
+    assert torch.allclose(F.avg_pool2d(seen["teacher"], 2), seen["student"], atol=1e-5)
