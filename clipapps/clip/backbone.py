@@ -171,6 +171,11 @@ class CLIPBackbone(nn.Module):
         """Width W of token embeddings and of learnable contexts."""
         return self._text().width
 
+    @property
+    def has_causal_text(self) -> bool:
+        """Whether nothing behind a text's pooled position matters to its embedding."""
+        return self._text().is_causal
+
     # ---- weights ----------------------------------------------------------------------------------------------
 
     def init_weights(self) -> None:
@@ -280,7 +285,7 @@ class CLIPBackbone(nn.Module):
     def _embed_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
         texts = fill_templates(names, templates)
         # Nothing behind the end token matters to a causal tower, so the batch is as long as its longest text.
-        length = min(max(self.token_counts(texts)), self.context_length) if self._text().is_causal else None
+        length = min(max(self.token_counts(texts)), self.context_length) if self.has_causal_text else None
         embeds = self.encode_text(self.tokenize(texts, length), normalize=True)
         return F.normalize(embeds.unflatten(0, (len(templates), len(names))).mean(dim=0), dim=-1)
 

@@ -16,5 +16,5 @@ PROJECT = Project(
     converter=f"{__name__}.convert:convert_checkpoint",
     extra="backlit",
     modules=tuple(f"{__name__}.{module}" for module in (
-        "network", "guidance", "models", "datasets", "metrics", "schedule", "loop", "pictures")),
+        "network", "guidance", "models", "datasets", "metrics", "schedule", "loop", "pictures", "paired")),
 )

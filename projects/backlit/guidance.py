@@ -105,9 +105,13 @@ class PromptPair(LearnedPair):
         self.embedding.copy_(self.clip.embed_tokens(self.clip.tokenize([self.text]).to(self.embedding.device))[0])
 
     def vectors(self) -> Tensor:
-        """Text features (2, D) of the two prompts; the pooled position is that of the initial text."""
+        """Text features (2, D) of the two prompts; the pooled position is that of the initial text.
+
+        Positions behind it do not matter to a causal tower and are not computed.
+        """
         index = torch.full((2,), self.pool_index, device=self.embedding.device)
-        return self.clip.encode_text_embeddings(self.embedding, index)
+        length = self.pool_index + 1 if self.clip.has_causal_text else None
+        return self.clip.encode_text_embeddings(self.embedding[:, :length], index)
 
 
 @MODELS.register_module(name="BacklitLatentPair")

@@ -195,14 +195,27 @@ class BacklitEnhancer(BaseModel):
                               "'enhance'.")
         return self.guidance
 
-    def predict(self, images: Tensor, sample_idx: Tensor, target: Tensor | None = None, **_: Any
-                ) -> list[dict[str, Any]]:
-        """One dict per photo: "enhanced" and "target" (3, H, W) uint8, "light_map" (1, H, W), "sample_idx"."""
+    def predict(self, images: Tensor, **sample: Any) -> list[dict[str, Any]]:
+        """See `predictions`."""
         enhanced, light_maps = self.enhance(images, self.test_padding)
-        enhanced = to_bytes(enhanced)
-        return [dict(sample_idx=int(sample_idx[i]), enhanced=enhanced[i], light_map=light_maps[i],
-                     inputs=to_bytes(images[i]), **({} if target is None else dict(target=target[i])))
-                for i in range(len(images))]
+        return predictions(images, enhanced, light_maps, **sample)
+
+
+def predictions(images: Tensor, enhanced: Tensor, light_maps: Tensor, sample_idx: Tensor,
+                target: Tensor | None = None, **_: Any) -> list[dict[str, Any]]:
+    """For `metrics.BacklitQuality` and pictures.
+
+    Args:
+        images, enhanced: (B, 3, H, W) in 0..1. light_maps: (B, 1, H, W).
+        sample_idx: (B,). target: (B, 3, H, W) uint8.
+
+    Returns:
+        one dict per photo: "inputs", "enhanced" and "target" (3, H, W) uint8, "light_map" (1, H, W), "sample_idx".
+    """
+    enhanced = to_bytes(enhanced)
+    return [dict(sample_idx=int(sample_idx[i]), enhanced=enhanced[i], light_map=light_maps[i],
+                 inputs=to_bytes(images[i]), **({} if target is None else dict(target=target[i])))
+            for i in range(len(images))]
 
 
 def load_network(network: EnhancementNetwork, path: str | Path) -> None:

@@ -181,4 +181,4 @@ def enhance(images: Tensor, light_map: Tensor, clamp_gradient: str = "none") -> 
     if clamp_gradient not in CLAMP_GRADIENTS:
         raise ConfigError(f"clamp_gradient is none or inward, not {clamp_gradient!r}.")
     divided = images / (light_map + EPSILON)
-    return _InwardClamp.apply(divided) if clamp_gradient == "inward" else divided.clamp(0, 1)  # type: ignore[no-any-return,no-untyped-call]
+    return _InwardClamp.apply(divided) if clamp_gradient == "inward" else divided.clamp(0, 1)
