@@ -6,29 +6,7 @@
 
 from mmengine.config import read_base
 
-from clipapps.clip import CLIPBackbone
-from clipapps.projects.denseclip.models import DenseCLIPSegmentor
-from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
-
 with read_base():
-    from ._base_.ade20k import *
-    from ._base_.schedule_80k import *
-    from ._base_.semantic_fpn import *
+    from .denseclip_fpn_rn50_80k_ade20k_512 import *
 
-model = dict(
-    type=DenseCLIPSegmentor,
-    data_preprocessor=dict(type=CLIPSegPreprocessor, size=(512, 512)),
-    backbone=dict(
-        type=CLIPBackbone, arch="RN101-quickgelu", weights="openai", out_indices=(0, 1, 2, 3), input_resolution=512,
-        size_policy="floor", trainable="image"),
-    class_names="ade20k",
-    prompt_mode="post",
-    num_contexts=8,
-    context_std=1.0,
-    context_decoder=_context_decoder,
-    tau=0.07,
-    score_concat_index=3,
-    neck=_neck,
-    decode_head=_decode_head,
-    identity_head=_identity_head,
-    test_cfg=dict(mode="slide", crop_size=(512, 512), stride=(341, 341), windows_at_once=4))
+model["backbone"].update(arch="RN101-quickgelu")

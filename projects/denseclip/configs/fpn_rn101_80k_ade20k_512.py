@@ -5,22 +5,7 @@
 
 from mmengine.config import read_base
 
-from clipapps.clip import CLIPBackbone
-from clipapps.projects.denseclip.models import CLIPSegmentor
-from clipapps.projects.denseclip.preprocessing import CLIPSegPreprocessor
-
 with read_base():
-    from ._base_.ade20k import *
-    from ._base_.schedule_80k import *
-    from ._base_.semantic_fpn import *
+    from .fpn_rn50_80k_ade20k_512 import *
 
-model = dict(
-    type=CLIPSegmentor,
-    data_preprocessor=dict(type=CLIPSegPreprocessor, size=(512, 512)),
-    backbone=dict(
-        type=CLIPBackbone, arch="RN101-quickgelu", weights="openai", out_indices=(0, 1, 2, 3), size_policy="floor",
-        with_text=False, with_pool=False),
-    class_names="ade20k",
-    neck=_neck,
-    decode_head=_decode_head,
-    test_cfg=dict(mode="slide", crop_size=(512, 512), stride=(341, 341), windows_at_once=4))
+model["backbone"].update(arch="RN101-quickgelu")
