@@ -43,9 +43,10 @@ def axis_mask(centers: Tensor, size: int, disturbance: float = 0.0) -> Tensor:
         disturbance: the mean of three windows, shifted by -disturbance, 0 and disturbance, is returned when not 0.
     """
     shifts = centers.new_tensor([-disturbance, 0.0, disturbance] if disturbance else [0.0], dtype=torch.float32)
-    cells = torch.linspace(-1, 1, size, device=centers.device)
+    # Not linspace, whose rounding errors decide on which side of the plateau's edge a cell lies.
+    cells = 2 * torch.arange(size, device=centers.device) / (size - 1) - 1
     distance = (cells - (centers.float()[..., None] + shifts)[..., None]).abs()  # (..., shifts, size)
-    return (1 - SLOPE * (distance - PLATEAU)).clamp(0, 1).mean(dim=-2)
+    return F.relu(1 - SLOPE * F.relu(distance - PLATEAU)).mean(dim=-2)
 
 
 def point_mask(points: Tensor, grid: tuple[int, int], disturbance: float = 0.0) -> Tensor:

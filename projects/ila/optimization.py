@@ -22,39 +22,44 @@ UNDECAYED = ("positional_embedding",)
 class ILAParameterGroups(DefaultOptimWrapperConstructor):
     """Optimizer groups with rates of their own, by parts of parameter names.
 
-    `paramwise_cfg=dict(groups=[dict(names=["message_"], lr=5e-4, weight_decay=1e-2), ...])`: a parameter belongs to the
-    first group one of whose names is part of its own. Biases, other parameters of one dimension, and positions are not
-    decayed. A trainable parameter in no group is an error.
+    `optim_wrapper=dict(constructor=ILAParameterGroups, groups=[dict(names=["message_"], lr=5e-4, weight_decay=1e-2)],
+    ...)`: a parameter belongs to the first group one of whose names is part of its own. Biases, other parameters of one
+    dimension, and positions are not decayed. A trainable parameter in no group is an error.
 
     Raises:
         ConfigError: no groups, or trainable parameters that no group names.
     """
 
+    def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: Any = None) -> None:
+        content = dict(optim_wrapper_cfg)
+        self.groups: list[dict[str, Any]] = content.pop("groups", [])
+        if not all({"names", "lr", "weight_decay"} == set(group) for group in self.groups) or not self.groups:
+            raise ConfigError("optim_wrapper.groups is a list of dicts with names, lr and weight_decay.")
+        super().__init__(content, {"is_given": True})
+
     @override
     def _validate_cfg(self) -> None:
-        if not self.paramwise_cfg.get("groups"):
-            raise ConfigError("optim_wrapper.paramwise_cfg.groups: missing; a list of dicts with names, lr and "
-                              "weight_decay.")
+        """Nothing: mmengine's own keys have no meaning here."""
 
     @override
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, prefix: str = "",
                    is_dcn_module: Any = None) -> None:
         """Append the groups of a model to `params`, each in a decayed and an undecayed part."""
         found: dict[tuple[int, bool], list[nn.Parameter]] = {}
-        groups, without = self.paramwise_cfg["groups"], []
+        without = []
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
-            index = next((i for i, group in enumerate(groups) if any(part in name for part in group["names"])), None)
+            index = next((i for i, group in enumerate(self.groups) if any(n in name for n in group["names"])), None)
             if index is None:
                 without.append(name)
                 continue
             found.setdefault((index, is_decayed(name, parameter)), []).append(parameter)
         if without:
-            raise ConfigError(f"optim_wrapper.paramwise_cfg.groups: no group names {len(without)} trainable parameters "
+            raise ConfigError(f"optim_wrapper.groups: no group names {len(without)} trainable parameters "
                               f"({', '.join(without[:3])}{', ...' if len(without) > 3 else ''}).")
-        params += [dict(params=parameters, lr=groups[index]["lr"],
-                        weight_decay=groups[index]["weight_decay"] if decayed else 0.0)
+        params += [dict(params=parameters, lr=self.groups[index]["lr"],
+                        weight_decay=self.groups[index]["weight_decay"] if decayed else 0.0)
                    for (index, decayed), parameters in sorted(found.items(), key=lambda item: item[0])]
 
 
@@ -87,7 +92,9 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
     """
 
     def __init__(self, optimizer: Any, *, end: int, warmup: int = 0, eta_min: float = 0.0, accumulation: int = 1,
-                 **kwargs: Any) -> None:
+                 by_epoch: bool = False, **kwargs: Any) -> None:
+        if by_epoch:
+            raise ConfigError("WarmupCosineLR counts batches; with by_epoch=True it needs convert_to_iter_based=True.")
         self.total, self.warmup, self.eta_min, self.accumulation = end, warmup, eta_min, accumulation
         super().__init__(optimizer, end=end + 1, by_epoch=False, **kwargs)  # the last batch, too, has a rate after it
 

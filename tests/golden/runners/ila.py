@@ -27,6 +27,7 @@ TOLERANCES = {
     "param_groups": [("*", "relative", 1e-9)],  # "exact"; 10 * base_lr is rounded differently from the product's digits
 }
 DECAY = "train_decay"
+COPIES = ("pre", "cur", "cls_token")  # of the tokens that an alignment case is given
 
 
 def floats(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -64,11 +65,11 @@ def align(case: Any) -> None:
 
 
 def compare_alignment(case: Any, mode: str, module: Alignment) -> None:
-    given = {name: case.input(f"in.{name}").clone().requires_grad_() for name in ("pre", "cur", "cls_token")}
-    patches = torch.cat([given["pre"], given["cur"][:, -1:]], dim=1)[:, :, 1:]  # frames 0 .. T-2, then the last
-    tokens = torch.cat([given["cls_token"][0].unsqueeze(2), patches], dim=2)  # (B, T, L, D)
-    side = case.options["grid"]
-    frames = tokens[:, :, 1:].unflatten(2, (side, side))
+    pre, cur, class_tokens = (case.input(f"in.{name}") for name in COPIES)
+    tokens = torch.cat([pre, cur[:, -1:]], dim=1)  # (B, T, L, D): frames 0 .. T-2, then the last
+    assert torch.equal(tokens[:, :, 0], class_tokens[0]), "the case's class tokens are those of its frames"
+    tokens = tokens.clone().requires_grad_()
+    frames = tokens[:, :, 1:].unflatten(2, (case.options["grid"],) * 2)
     found = module(frames)
     sums = module.pair_sums(frames, found)
     aligned, interaction = module.aligned_tokens(tokens, found), module.interaction_tokens(tokens, found)
@@ -86,22 +87,29 @@ def compare_alignment(case: Any, mode: str, module: Alignment) -> None:
     loss = pair_distance(*sums) + aligned.square().mean() + interaction.square().mean()
     case.compare(f"{mode}.loss", loss.reshape(1))
     loss.backward()
-    compare_gradients(case, mode, module, given)
-
-
-def compare_gradients(case: Any, mode: str, module: nn.Module, given: dict[str, Tensor]) -> None:
-    """Gradients at inputs and parameters; the case gives a shared frame twice, ours has it once."""
-    if "pre" in given:  # every frame but the ends is in `pre` and in `cur`: the case adds both parts up on its own
-        compare_shared_frames(case, mode, given)
+    compare_copies(case, f"{mode}.grad.", tokens.grad)
     for name in case.names(f"{mode}.grad."):
         tail = name.removeprefix(f"{mode}.grad.")
-        if tail not in ("pre", "cur"):
-            case.compare(name, given[tail].grad if tail in given else module.get_parameter(tail).grad)
+        if tail not in COPIES:
+            case.compare(name, module.get_parameter(tail).grad)
 
 
-def compare_shared_frames(case: Any, mode: str, given: dict[str, Tensor]) -> None:
-    case.compare(f"{mode}.grad.pre", given["pre"].grad)
-    case.compare(f"{mode}.grad.cur", given["cur"].grad)
+def compare_copies(case: Any, prefix: str, total: Tensor) -> None:
+    """The case is given up to three copies of a token and differentiates by each; ours is one, its gradient their sum.
+
+    What the sum lacks is held against every copy.
+    """
+    copies = {name: case.io[prefix + name] for name in COPIES if case.has(prefix + name)}
+    if set(copies) != set(COPIES):
+        return
+    places = {"pre": (slice(None), slice(None, -1)), "cur": (slice(None), slice(1, None)),
+              "cls_token": (slice(None), slice(None), 0)}
+    lacking = total.clone()
+    for name, gradient in copies.items():
+        lacking[places[name]] -= gradient[0] if name == "cls_token" else gradient
+    for name, gradient in copies.items():
+        rest = lacking[places[name]]
+        case.compare(prefix + name, gradient + (rest[None] if name == "cls_token" else rest))
 
 
 def block(case: Any) -> None:
@@ -232,11 +240,11 @@ def compare_step(case: Any, network: Any, features: Any, logits: Tensor) -> None
 # ---- recipe ---------------------------------------------------------------------------------------------------
 
 
-def recipe(base_lr: float, weight_decay: float = 0.003) -> list[dict[str, Any]]:
+def recipe() -> list[dict[str, Any]]:
     """The groups of the shipped recipes."""
     from clipapps.engine.config import load_config
 
-    groups = load_config("ila/ila_vit_b32_8f_k400").optim_wrapper.paramwise_cfg.groups
+    groups = load_config("ila/ila_vit_b32_8f_k400").optim_wrapper.groups
     return [dict(group) for group in groups]
 
 
@@ -246,11 +254,11 @@ def param_groups(case: Any) -> None:
     network = build_model(options)
     wrapper = build_optim_wrapper(network, dict(
         type="OptimWrapper", optimizer=dict(type=SGD, lr=options["base_lr"], weight_decay=options["weight_decay"]),
-        constructor=ILAParameterGroups, paramwise_cfg=dict(groups=recipe(options["base_lr"]))))
+        constructor=ILAParameterGroups, groups=recipe()))
     names = {id(parameter): convert.official_name(name) for name, parameter in network.named_parameters()}
     ours = [dict(lr=group["lr"], weight_decay=group["weight_decay"],
                  params=sorted(names[id(parameter)] for parameter in group["params"]))
-            for group in wrapper.param_groups]
+            for group in wrapper.optimizer.param_groups]
     order = [(group["lr"], group["weight_decay"]) for group in case.spec["groups"]]
     ours.sort(key=lambda group: min(range(len(order)), key=lambda index: abs(order[index][0] - group["lr"])
                                     + abs(order[index][1] - group["weight_decay"])))
@@ -263,7 +271,7 @@ def param_groups(case: Any) -> None:
 def lr_schedule(case: Any) -> None:
     """Rates of the three groups after each update of the schedule."""
     options = case.options
-    groups = [dict(params=[nn.Parameter(torch.zeros(1))], lr=group["lr"]) for group in recipe(options["base_lr"])]
+    groups = [dict(params=[nn.Parameter(torch.zeros(1))], lr=group["lr"]) for group in recipe()]
     optimizer = SGD(groups, lr=options["base_lr"])
     scheduler = PARAM_SCHEDULERS.build(dict(
         type=WarmupCosineLR, optimizer=optimizer, by_epoch=True, convert_to_iter_based=True, end=options["epochs"],

@@ -1,0 +1,19 @@
+"""ILA, CLIP ViT-L/14, Kinetics-400, 16 frames at 336 x 336, 50 epochs (published top-1 88.7, 4 x 3 views).
+
+8 GPUs x 8 clips x 4 batches a step: torchrun --nproc-per-node 8 -m clipapps train ila/ila_vit_l14_16f_k400_336 \
+    --launcher pytorch --amp
+"""
+
+from mmengine.config import read_base
+
+from clipapps.clip import CLIPBackbone
+
+with read_base():
+    from ._base_.kinetics400 import *
+    from ._base_.models import *
+    from ._base_.recipe import *
+
+model = dict(
+    _k400,
+    num_frames=16,
+    backbone=dict(type=CLIPBackbone, arch="ViT-L-14-336-quickgelu", weights="openai", trainable="none"))
