@@ -18,8 +18,9 @@ from mmengine.registry import Registry
 
 from clipapps.project import Project, discover
 
-_CORE_MODULES = ("clipapps.clip", "clipapps.toyworld", "clipapps.data.transforms", "clipapps.engine.runner",
-                 "clipapps.visualization.segmentation", "clipapps.visualization.instances")
+_CORE_MODULES = ("clipapps.clip", "clipapps.toyworld", "clipapps.data.transforms", "clipapps.data.video.datasets",
+                 "clipapps.engine.runner", "clipapps.visualization.segmentation",
+                 "clipapps.visualization.instances")
 
 
 class LazyRegistry(Registry):
