@@ -137,9 +137,7 @@ class Alignment(nn.Module):
 
     def reset_points(self) -> None:
         """Put every point into the middle of the image, where training starts."""
-        last = self.prediction_block[12]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        _zero(self.prediction_block[12])
 
     def forward(self, frames: Tensor) -> Aligned:
         """Features of patches (B, T, H, W, D) -> what their alignment is; T at least 2, H and W at least 4."""
@@ -202,9 +200,8 @@ class AlignmentInsert(nn.Module):
 
     def reset_skips(self) -> None:
         """Put both skip layers to zero, where training starts."""
-        for layer in (self.temporal_skip_fc, self.temporal_skip_align_fc):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        _zero(self.temporal_skip_fc)
+        _zero(self.temporal_skip_align_fc)
 
     def forward(self, tokens: Tensor, num_frames: int, grid: tuple[int, int], *,
                 with_distance: bool = False) -> tuple[Tensor, Tensor | None, Aligned]:
@@ -300,6 +297,11 @@ def _interactive_block(inputs: int, channels: int, variant: str) -> nn.Sequentia
                                      nn.ReLU()),
         pointwise_conv=nn.Sequential(nn.Conv2d(inputs, channels, 1), nn.BatchNorm2d(channels), nn.ReLU())))
     return nn.Sequential(separable, nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU())
+
+
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _weighted_sum(weights: Tensor, patches: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ from mmengine.config import read_base
 from clipapps.clip import CLIPBackbone
 
 with read_base():
-    from ._base_.ssv2 import *
     from ._base_.models import *
     from ._base_.recipe import *
+    from ._base_.ssv2 import *
 
 model = dict(
     _ssv2,
     num_frames=8,
-    backbone=dict(type=CLIPBackbone, arch="ViT-L-14-quickgelu", weights="openai", trainable="none", with_text=False))
+    backbone=dict(type=CLIPBackbone, arch="ViT-L-14-quickgelu", weights="openai", trainable="none",
+                  with_text=False))
