@@ -150,8 +150,9 @@ def measure_toyworld(args: argparse.Namespace) -> int:
         own = [row for row in rows if row["method"] == method]
         last = [row["curve"][-1] for row in own]
         psnr, ssim = ([at[place] for at in last] for place in (2, 3))
-        print(f"{method:16} PSNR {statistics.mean(psnr):.2f} +- {spread(psnr):.2f} dB  SSIM "
-              f"{statistics.mean(ssim):.3f} +- {spread(ssim):.3f}  {statistics.mean(at[1] for at in last):.0f} CPU s  to {args.reach} dB: "
+        spent = statistics.mean(at[1] for at in last)
+        print(f"{method:16} PSNR {statistics.mean(psnr):.2f} +- {spread(psnr):.2f} dB  SSIM {statistics.mean(ssim):.3f}"
+              f" +- {spread(ssim):.3f}  {spent:.0f} CPU s  to {args.reach} dB: "
               f"{[reach_seconds(row, args.reach) for row in own]}")
     return 0
 
