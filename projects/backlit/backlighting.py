@@ -1,4 +1,4 @@
-"""Well-lit photos turned into backlit ones: part of the picture falls into shade, in linear light, as a sensor sees it.
+"""Well-lit photos turned into backlit ones: a part falls into shade, in linear light, as a sensor sees it.
 
 For training with pairs, which neither paper does, and for tests with a known answer. All pictures here are (H, W, 3).
 """
@@ -24,16 +24,19 @@ class BacklightingRanges:
     Args:
         shade_stops: how much darker the shade is, in stops (2: a quarter of the light).
         common_stops: darkening of the whole picture.
+        recovery: share of the darkening that the target gets back. Below 1, since a subject against the light is
+            expected to be somewhat darker than its surroundings.
         untouched: share of the pictures that stay as they are, so that well-lit photos do.
         mask_shares: probabilities of the three kinds of `shade_mask`.
         noise: base-10 logarithms of the shot noise's variance at white.
         jpeg: share of the pictures that go through JPEG at a quality of 60 to 95.
     """
 
-    shade_stops: tuple[float, float] = (0.7, 3.8)
+    shade_stops: tuple[float, float] = (0.5, 3.8)
     common_stops: tuple[float, float] = (0.0, 0.4)
+    recovery: float = 0.75
     untouched: float = 0.15
-    mask_shares: tuple[float, float, float] = (0.4, 0.4, 0.2)
+    mask_shares: tuple[float, float, float] = (0.5, 0.35, 0.15)
     noise: tuple[float, float] = (-5.0, -3.3)
     jpeg: float = 0.4
 
@@ -43,7 +46,7 @@ class Pair:
     """A synthetic pair.
 
     Args:
-        backlit: uint8; target: uint8, the photo as it was.
+        backlit, target: uint8.
         light_map: (H, W) float32, what the backlit photo, without its noise, must be divided by.
     """
 
@@ -69,16 +72,17 @@ def backlight(photo: np.ndarray, rng: np.random.Generator, ranges: BacklightingR
         return Pair(photo, photo, np.ones(photo.shape[:2], dtype=np.float32))
     mask = shade_mask(photo, rng, rng.choice(MASKS, p=ranges.mask_shares))
     stops = rng.uniform(*ranges.common_stops) + rng.uniform(*ranges.shade_stops) * mask
-    light = to_linear(photo.astype(np.float32) / 255) * np.exp2(-stops)[..., None].astype(np.float32)
-    clean = to_srgb(light)
-    before, after = (image @ _LUMA for image in (photo.astype(np.float32) / 255, clean))
+    original = to_linear(photo.astype(np.float32) / 255)
+    light = original * np.exp2(-stops)[..., None].astype(np.float32)
+    target = to_srgb(original * np.exp2((ranges.recovery - 1) * stops)[..., None].astype(np.float32))
+    before, after = (image @ _LUMA for image in (target, to_srgb(light)))
     light_map = ((after + _FLOOR) / (before + _FLOOR)).astype(np.float32)
     shot = 10 ** rng.uniform(*ranges.noise)
     noise = rng.standard_normal(light.shape, dtype=np.float32) * np.sqrt(shot * light + shot**2)
-    backlit = np.floor(to_srgb(np.clip(light + noise, 0, 1)) * 255 + 0.5).astype(np.uint8)
+    backlit = _to_bytes(to_srgb(np.clip(light + noise, 0, 1)))
     if rng.random() < ranges.jpeg:
         backlit = _through_jpeg(backlit, int(rng.integers(60, 96)))
-    return Pair(backlit, photo, light_map)
+    return Pair(backlit, _to_bytes(target), light_map)
 
 
 def shade_mask(photo: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
@@ -96,8 +100,10 @@ def shade_mask(photo: np.ndarray, rng: np.random.Generator, kind: str) -> np.nda
         mask = _segments(photo, rng)
         blur = side * 10 ** rng.uniform(-2.7, -1.7)
     elif kind == "shadows":
-        luma = cv2.GaussianBlur(photo.astype(np.float32) @ _LUMA / 255, (0, 0), side * 10 ** rng.uniform(-2.4, -1.2))
-        level, softness = np.quantile(luma, rng.uniform(0.3, 0.8)), rng.uniform(0.03, 0.15)
+        luma: np.ndarray = photo.astype(np.float32) @ _LUMA / 255
+        for _ in range(2):  # without texture, with edges: light does not follow a pattern on a wall
+            luma = np.asarray(cv2.bilateralFilter(luma, 0, rng.uniform(0.1, 0.3), side * rng.uniform(0.01, 0.04)))
+        level, softness = np.quantile(luma, rng.uniform(0.3, 0.8)), rng.uniform(0.05, 0.3)
         mask = _smoothstep((level - luma) / softness)
         blur = 0.0
     else:
@@ -141,6 +147,10 @@ def to_linear(values: np.ndarray) -> np.ndarray:
 def to_srgb(light: np.ndarray) -> np.ndarray:
     """Linear light in 0..1 -> sRGB-encoded values in 0..1."""
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    return np.floor(values * 255 + 0.5).astype(np.uint8)
 
 
 def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from clipapps.projects.backlit.network import EnhancementNetwork
 from clipapps.projects.backlit.paired import BacklitPairedEnhancer, SyntheticPairs, SyntheticTestPairs
 from clipapps.projects.backlit.pictures import BacklitPainter
 
-_batch, _iterations = 4, 1000
+_batch, _iterations = 4, 1200
 
 model = dict(type=BacklitPairedEnhancer, network=dict(type=EnhancementNetwork, start_bias=1.0), map_weight=0.3)
 train_dataloader = dict(
@@ -26,8 +26,8 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type=DefaultSampler, shuffle=False),  # every index is another draw
     collate_fn=dict(type=default_collate),
-    dataset=dict(type=SyntheticPairs, num_samples=_batch * _iterations, size=80, folders=[], toyworld=0.1))
-train_cfg = dict(type=IterBasedTrainLoop, max_iters=_iterations, val_interval=250)
+    dataset=dict(type=SyntheticPairs, num_samples=_batch * _iterations, size=96, folders=[], toyworld=0.1))
+train_cfg = dict(type=IterBasedTrainLoop, max_iters=_iterations, val_interval=300)
 optim_wrapper = dict(type=MixedPrecisionOptimWrapper, dtype="bfloat16", optimizer=dict(type=Adam, lr=1e-3),
                      clip_grad=dict(max_norm=1.0))
 param_scheduler = [
