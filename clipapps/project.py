@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from clipapps.errors import UserError, did_you_mean
@@ -69,6 +70,7 @@ class Project:
         predict_options: keyword arguments of the inferencer that `clipapps predict` offers as flags.
         converter: "module:function" that turns an authors' checkpoint into ours (`engine.convert.Converter`), if any.
         exporter: "module:function" that makes a trained model ready for export (`engine.export.Exporter`), if any.
+        demo: "module:function" that builds the project's tab of the demo page, given a folder for example files, if any.
         weights: shipped weights: name -> file relative to the package; the first is the default.
         extra: the pip extra that installs what the project needs.
     """
@@ -82,11 +84,17 @@ class Project:
     predict_options: tuple[PredictOption, ...] = ()
     converter: str | None = None
     exporter: str | None = None
+    demo: str | None = None
     weights: dict[str, str] = field(default_factory=dict)
     extra: str | None = None
 
+    def shipped_weights(self) -> Path | None:
+        """The file of the default weights, where the project ships any."""
+        package = importlib.import_module(self.package).__file__
+        return Path(str(package)).parent / next(iter(self.weights.values())) if self.weights else None
+
     def part(self, name: str) -> Any:
-        """What "inferencer", "converter" or "exporter" names, imported; raises UserError when the project has none."""
+        """What "inferencer", "converter", "exporter" or "demo" names, imported; raises UserError when the project has none."""
         reference = getattr(self, name)
         if reference is None:
             raise UserError(f"The project {self.name!r} has no {name}. `clipapps list projects` shows the others.")

@@ -30,15 +30,27 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         BadSampleError: it is missing, empty, of another kind, damaged or too large; the message names file and reason.
     """
+    image = open_image(path, max_pixels=max_pixels)
+    try:
+        return _to_rgb(_upright(image))
+    except Exception as error:
+        raise BadSampleError(f"{path} cannot be decoded: {_words(error)}.") from error
+
+
+def open_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """An image file as Pillow gives it, decoded and found whole: in its own mode, not turned, with all its metadata.
+
+    Raises:
+        BadSampleError: as `read_image`.
+    """
     image, content = _open(path, max_pixels)
     try:
         image.load()
         if image.format == "JPEG" and is_filled_with_gray(content, np.asarray(image)):
             raise ValueError("its data are damaged, and the rest of the picture is gray")
-        array = _to_rgb(_upright(image))
     except Exception as error:
         raise BadSampleError(f"{path} cannot be decoded: {_words(error)}.") from error
-    return array
+    return image
 
 
 def read_mask(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:

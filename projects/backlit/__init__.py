@@ -12,6 +12,10 @@ PROJECT = Project(
         PredictOption("max_gain", "brighten by this factor at most; noise grows with it", float, "G"),
         PredictOption("protect_highlights", "cut no color off at white"),
         PredictOption("never_darken", "only brighten"),
+        PredictOption("map_side", "compute the light on a copy of N pixels on the short side: fast and not exact "
+                      "(default: 288 for videos; 0: the picture itself, as for photos)", int, "N"),
+        PredictOption("smoothing", "seconds that a video's light is averaged over (default 0.5; 0: each frame alone)",
+                      float, "T"),
     ),
     converter=f"{__name__}.convert:convert_checkpoint",
     extra="backlit",

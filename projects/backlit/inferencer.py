@@ -1,4 +1,4 @@
-"""Enhance photos: the network alone, in bounded memory, with metadata kept."""
+"""Enhance photos and videos: the network alone, in bounded memory, with metadata kept."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from clipapps.data.inputs import list_files, unique_names
+from clipapps.data.video import VIDEO_SUFFIXES
 from clipapps.engine.atomic import atomic_file, write_json
 from clipapps.errors import UserError, WeightsError
-from clipapps.inference import Image, Inferencer, Result, iterate_images, list_image_files, unique_names
+from clipapps.inference import Image, Inferencer, Result, iterate_images
+from clipapps.project import get_project
 from clipapps.projects.backlit.metrics import luminance
 from clipapps.projects.backlit.models import load_network, to_bytes
 from clipapps.projects.backlit.network import EnhancementNetwork, enhance
-from clipapps.projects.backlit.photos import Photo, read_photo
+from clipapps.projects.backlit.photos import PHOTO_SUFFIXES, Photo, read_photo
 from clipapps.projects.backlit.tiling import tiled_light_map
 from clipapps.visualization.panels import side_by_side
 
-#: photos of more pixels are tiled on a CPU; whole ones need 1.7 GB a megapixel
-_TILE = 768
+_ROWS = 256  # divided at a time, so that large photos need little beside themselves
+#: short side of the copy whose light map a video gets, unless asked otherwise
+VIDEO_MAP_SIDE = 288
 
 
 @dataclass
@@ -32,25 +37,26 @@ class EnhancementResult(Result):
 
     Args:
         name, image: see `Result`.
-        enhanced: (H, W, 3) uint8 RGB.
+        enhanced: (H, W, 3) RGB, uint8 or uint16 as the photo.
         light_map: (H, W) float32, what the photo was divided by.
         photo: what else belongs to the file.
     """
 
-    enhanced: Image
+    enhanced: np.ndarray
     light_map: np.ndarray
     photo: Photo
     beside: ClassVar[str] = "_enhanced"
 
     def plot(self) -> Image:
         """The photo before and after, side by side."""
-        return side_by_side([("before", self.image), ("after", self.enhanced)])
+        return side_by_side([("before", self.image), ("after", self.photo.preview(self.enhanced))])
 
     def to_dict(self) -> dict[str, Any]:
-        """Size, brightness before and after, the light map's range, and the share of values newly at 255."""
+        """Size, brightness before and after, the light map's range, and the share of values newly at white."""
+        white = self.photo.white
         return dict(size=list(self.image.shape[:2]), luminance_before=round(luminance(self.image), 4),
-                    luminance_after=round(luminance(self.enhanced), 4),
-                    clipped=round(float(((self.enhanced == 255) & (self.image < 255)).mean()), 5),
+                    luminance_after=round(luminance(self.photo.preview(self.enhanced)), 4),
+                    clipped=round(float(((self.enhanced == white) & (self.photo.colors < white)).mean()), 5),
                     light_map=[round(float(value), 4) for value in (self.light_map.min(), self.light_map.mean(),
                                                                     self.light_map.max())])
 
@@ -72,28 +78,31 @@ class EnhancementResult(Result):
 
 
 class BacklitInferencer(Inferencer):
-    """Enhances photos of any size with an enhancement network.
+    """Enhances photos of any size, and videos, with an enhancement network.
 
     Args:
-        weights: of a training run (`best.safetensors`) or converted ones.
+        weights: of a training run (`best.safetensors`) or converted ones; None: those that ship.
         device: where to run.
         strength: 0 leaves a photo as it is, 1 is the network's full answer; the map is raised to this power.
         protect_highlights: no channel is cut off at white, so that bright colors keep their hue.
         max_gain: factor that dark parts are brightened by at most; None: no limit (noise grows with it).
         never_darken: maps above 1 count as 1.
+        map_side: the light map is computed on a copy of this many pixels on the short side: fast and not exact. 0: on
+            the photo itself; None: on photos themselves, and on copies of 288 pixels of a video's frames.
+        smoothing: seconds over which the light of a video is averaged; 0: every frame for itself.
         padding: of the network, see `EnhancementNetwork`.
 
     Raises:
         WeightsError: no weights, or they cannot be used. UserError: a value out of its range.
     """
 
+    suffixes = PHOTO_SUFFIXES | VIDEO_SUFFIXES
+
     def __init__(self, weights: str | Path | None = None, device: torch.device | str = "cpu", *, strength: float = 1.0,
                  protect_highlights: bool = False, max_gain: float | None = None, never_darken: bool = False,
-                 padding: str = "reflect") -> None:
-        if not 0 <= strength <= 1:
-            raise UserError(f"strength is between 0 and 1, not {strength}.")
-        if max_gain is not None and max_gain < 1:
-            raise UserError(f"max_gain is at least 1, not {max_gain}.")
+                 map_side: int | None = None, smoothing: float = 0.5, padding: str = "reflect") -> None:
+        _check(strength, max_gain, map_side, smoothing)
+        weights = weights or get_project("backlit").shipped_weights()
         if weights is None:
             raise WeightsError("backlit has no weights of its own yet. Train some (clipapps train backlit/...), or "
                                "convert a published checkpoint (clipapps convert backlit FILE), and name them: "
@@ -101,20 +110,25 @@ class BacklitInferencer(Inferencer):
         self.device = torch.device(device)
         self.strength, self.max_gain = strength, max_gain
         self.protect_highlights, self.never_darken = protect_highlights, never_darken
+        self.map_side, self.smoothing = map_side, smoothing
         self.network = EnhancementNetwork(padding)
         load_network(self.network, weights)
-        self.network.to(self.device).eval()
+        self.network.to(self.device, memory_format=torch.channels_last).eval()
 
     def stream(self, inputs: Any) -> Iterator[Result]:
-        """Results one by one, see `Inferencer.stream`; files keep their alpha, color profile and metadata."""
+        """Results one by one, see `Inferencer.stream`; files keep their alpha, color profile and metadata.
+
+        A video's result is computed while it is saved.
+        """
         items = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
         if not all(isinstance(item, str | os.PathLike) for item in items):
             for name, image, _ in iterate_images(inputs):
                 yield self.predict(image, name)
             return
-        files = [file for item in items for file in list_image_files(item)]
+        files = [file for item in items for file in list_files(item, self.suffixes)]
         for name, file in zip(unique_names(files), files, strict=True):
-            result = self.enhance_photo(read_photo(file), name)
+            result = self._open_video(file, name) if file.suffix.lower() in VIDEO_SUFFIXES else \
+                self.enhance_photo(read_photo(file), name)
             result.source = file
             yield result
 
@@ -125,18 +139,52 @@ class BacklitInferencer(Inferencer):
     @torch.inference_mode()
     def enhance_photo(self, photo: Photo, name: str) -> EnhancementResult:
         """A photo with all that belongs to it -> its enhancement."""
-        pixels = torch.from_numpy(photo.colors).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
-        light_map = self.adjusted(tiled_light_map(self.network, pixels, _TILE), pixels)
-        enhanced = to_bytes(enhance(pixels, light_map))[0].permute(1, 2, 0).contiguous().numpy()
-        return EnhancementResult(name, photo.colors, enhanced, light_map[0, 0].numpy(), photo)
+        light_map = self.light_map(photo.as_seen(), self.map_side or 0)
+        return EnhancementResult(name, photo.preview(photo.colors), self.divided(photo.colors, light_map),
+                                 light_map.numpy(), photo)
 
-    def adjusted(self, light_map: Tensor, pixels: Tensor) -> Tensor:
-        """The light map (B, 1, H, W) after strength, limits and the protection of highlights of pixels (B, 3, H, W)."""
+    def light_map(self, pixels: np.ndarray, map_side: int = 0) -> Tensor:
+        """The network's map (H, W) of pixels (H, W, 3) uint8 or uint16 sRGB, after strength and limits."""
+        images = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        height, width = pixels.shape[:2]
+        scale = map_side / min(height, width)
+        if 0 < scale < 1:
+            size = [max(2, round(side * scale)) for side in (height, width)]
+            small = F.interpolate(images.float() / np.iinfo(pixels.dtype).max, size=size, mode="area")
+            found = F.interpolate(tiled_light_map(self.network, small), size=(height, width), mode="bilinear")[0, 0]
+        else:
+            found = tiled_light_map(self.network, images, progress=self.progress)[0, 0]
         if self.never_darken:
-            light_map = light_map.clamp(max=1.0)
+            found.clamp_(max=1.0)
         if self.max_gain is not None:
-            light_map = light_map.clamp(min=1 / self.max_gain)
-        light_map = light_map**self.strength
-        if self.protect_highlights:
-            light_map = torch.maximum(light_map, pixels.amax(dim=1, keepdim=True))
-        return light_map
+            found.clamp_(min=1 / self.max_gain)
+        return found.pow_(self.strength)
+
+    def divided(self, colors: np.ndarray, light_map: Tensor) -> np.ndarray:
+        """Colors (H, W, 3) uint8 or uint16 divided by a map (H, W), which the protection of highlights may raise."""
+        white, divided = float(np.iinfo(colors.dtype).max), np.empty_like(colors)
+        for top in range(0, len(colors), _ROWS):
+            rows = torch.from_numpy(colors[top:top + _ROWS]).float() / white
+            maps = light_map[top:top + _ROWS, :, None]
+            if self.protect_highlights:
+                torch.maximum(maps, rows.amax(dim=2, keepdim=True), out=maps)
+            bright = enhance(rows, maps)
+            divided[top:top + _ROWS] = (to_bytes(bright) if white == 255 else (bright * white + 0.5).floor()).numpy()
+        return divided
+
+    def _open_video(self, file: Path, name: str) -> Result:
+        from clipapps.projects.backlit.video import open_video
+
+        return open_video(self, file, name)
+
+
+def _check(strength: float, max_gain: float | None, map_side: int | None, smoothing: float) -> None:
+    """Raises UserError when an option is out of its range."""
+    if not 0 <= strength <= 1:
+        raise UserError(f"strength is between 0 and 1, not {strength}.")
+    if max_gain is not None and not max_gain >= 1:
+        raise UserError(f"max_gain is at least 1, not {max_gain}.")
+    if map_side is not None and map_side and map_side < 16:
+        raise UserError(f"map_side is at least 16 pixels, or 0 for the photo itself, not {map_side}.")
+    if not 0 <= smoothing < float("inf"):
+        raise UserError(f"smoothing is a number of seconds, 0 or more, not {smoothing}.")
