@@ -79,10 +79,10 @@ class _Inference(nn.Module):
         reference = next(model.parameters())
         for insert in model.inserts or ():
             folded = reference.new_zeros(model.width, insert.message_attn.fc.in_features + 1)
-            insert._folded_weight = lambda folded=folded: folded  # type: ignore[assignment]
+            insert._folded_weight = lambda folded=folded: folded
         if isinstance(model.head, TextHead):
             constant = reference.new_zeros(model.num_classes, model.backbone.embed_dim)
-            model.head.embed_names = lambda backbone: constant  # type: ignore[method-assign]
+            model.head.embed_names = lambda backbone: constant
 
     def forward(self, clips: Tensor) -> Tensor:
         return self.model(clips)
