@@ -16,4 +16,10 @@ with read_base():
 model = dict(
     _k400,
     num_frames=16,
-    backbone=dict(type=CLIPBackbone, arch="ViT-B-16-quickgelu", weights="openai", trainable="none"))
+    backbone=dict(type=CLIPBackbone, arch="ViT-B-16-quickgelu", weights="openai", trainable="none"),
+    data_preprocessor=_preprocessor)
+for _pipeline in (_train_pipeline, _val_pipeline, _test_pipeline):
+    _pipeline[0]["sampler"].update(frames=16)
+train_dataloader["dataset"].update(pipeline=_train_pipeline)
+val_dataloader["dataset"].update(pipeline=_val_pipeline)
+test_dataloader["dataset"].update(pipeline=_test_pipeline)

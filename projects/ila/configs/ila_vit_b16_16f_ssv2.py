@@ -17,4 +17,13 @@ model = dict(
     _ssv2,
     num_frames=16,
     backbone=dict(type=CLIPBackbone, arch="ViT-B-16-quickgelu", weights="openai", trainable="none",
-                  with_text=False))
+                  with_text=False),
+    data_preprocessor=_preprocessor)
+for _pipeline in (_train_pipeline, _val_pipeline, _test_pipeline):
+    _pipeline[0]["sampler"].update(frames=16)
+train_dataloader["dataset"].update(pipeline=_train_pipeline)
+val_dataloader["dataset"].update(pipeline=_val_pipeline)
+test_dataloader["dataset"].update(pipeline=_test_pipeline)
+train_dataloader["batch_size"] = 4
+optim_wrapper["accumulative_counts"] = 8
+param_scheduler[0].update(accumulation=8)

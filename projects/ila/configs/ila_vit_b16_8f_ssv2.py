@@ -17,4 +17,5 @@ model = dict(
     _ssv2,
     num_frames=8,
     backbone=dict(type=CLIPBackbone, arch="ViT-B-16-quickgelu", weights="openai", trainable="none",
-                  with_text=False))
+                  with_text=False),
+    data_preprocessor=_preprocessor)

@@ -16,4 +16,16 @@ with read_base():
 model = dict(
     _k400,
     num_frames=16,
-    backbone=dict(type=CLIPBackbone, arch="ViT-L-14-336-quickgelu", weights="openai", trainable="none"))
+    backbone=dict(type=CLIPBackbone, arch="ViT-L-14-336-quickgelu", weights="openai", trainable="none"),
+    data_preprocessor=_preprocessor)
+for _pipeline in (_train_pipeline, _val_pipeline, _test_pipeline):
+    _pipeline[0]["sampler"].update(frames=16)
+_train_pipeline[1].update(size=384)
+_train_pipeline[2].update(size=336)
+_val_pipeline[1].update(size=384)
+_val_pipeline[2].update(size=336)
+_test_pipeline[1].update(size=336)
+_test_pipeline[2].update(size=336)
+train_dataloader["dataset"].update(pipeline=_train_pipeline)
+val_dataloader["dataset"].update(pipeline=_val_pipeline)
+test_dataloader["dataset"].update(pipeline=_test_pipeline)

@@ -17,4 +17,19 @@ model = dict(
     _ssv2,
     num_frames=16,
     backbone=dict(type=CLIPBackbone, arch="ViT-L-14-336-quickgelu", weights="openai", trainable="none",
-                  with_text=False))
+                  with_text=False),
+    data_preprocessor=_preprocessor)
+for _pipeline in (_train_pipeline, _val_pipeline, _test_pipeline):
+    _pipeline[0]["sampler"].update(frames=16)
+_train_pipeline[1].update(size=384)
+_train_pipeline[2].update(size=336)
+_val_pipeline[1].update(size=384)
+_val_pipeline[2].update(size=336)
+_test_pipeline[1].update(size=336)
+_test_pipeline[2].update(size=336)
+train_dataloader["dataset"].update(pipeline=_train_pipeline)
+val_dataloader["dataset"].update(pipeline=_val_pipeline)
+test_dataloader["dataset"].update(pipeline=_test_pipeline)
+train_dataloader["batch_size"] = 1
+optim_wrapper["accumulative_counts"] = 32
+param_scheduler[0].update(accumulation=32)

@@ -16,4 +16,5 @@ with read_base():
 model = dict(
     _k400,
     num_frames=8,
-    backbone=dict(type=CLIPBackbone, arch="ViT-L-14-quickgelu", weights="openai", trainable="none"))
+    backbone=dict(type=CLIPBackbone, arch="ViT-L-14-quickgelu", weights="openai", trainable="none"),
+    data_preprocessor=_preprocessor)

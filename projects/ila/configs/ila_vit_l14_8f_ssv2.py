@@ -17,4 +17,8 @@ model = dict(
     _ssv2,
     num_frames=8,
     backbone=dict(type=CLIPBackbone, arch="ViT-L-14-quickgelu", weights="openai", trainable="none",
-                  with_text=False))
+                  with_text=False),
+    data_preprocessor=_preprocessor)
+train_dataloader["batch_size"] = 4
+optim_wrapper["accumulative_counts"] = 8
+param_scheduler[0].update(accumulation=8)
