@@ -1,4 +1,4 @@
-"""`clipapps data check`: read every sample of a config, or every image of a folder, before a training run meets it."""
+"""`clipapps data check`: read every sample of a config, or every file of a folder, before a training run meets it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REDRAW_SECONDS = 0.2
 def add_parser(subparsers: Subparsers) -> None:
     """Add the verb to the command line."""
     parser = verb_parser(
-        subparsers, "data", "check the data of a config, or a folder of images", run,
+        subparsers, "data", "check the data of a config, or a folder of images or videos", run,
         example="clipapps data check denseclip/denseclip_fpn_rn50_80k_ade20k_512 data_root=data/ade --limit 500\n"
                 "clipapps data check my_config.py --json findings.json --pictures samples\n"
                 "clipapps data check photos/",
@@ -29,7 +29,7 @@ def add_parser(subparsers: Subparsers) -> None:
                     "image, and label maps in which every pixel is ignored; then sizes and classes of each split. "
                     "Exit code 2 if there are findings.")
     parser.add_argument("action", choices=("check",))
-    parser.add_argument("target", metavar="CONFIG_OR_FOLDER", help=f"{CONFIG_HELP}; or a folder of images")
+    parser.add_argument("target", metavar="CONFIG_OR_FOLDER", help=f"{CONFIG_HELP}; or a folder of images or videos")
     parser.add_argument("--limit", type=_count, metavar="N", help="look at N samples of each split, spread evenly")
     parser.add_argument("--workers", type=int, metavar="N",
                         help="processes that read (default: the config's num_workers; 0 for a folder)")

@@ -14,13 +14,14 @@ from PIL import Image
 
 from clipapps.data.images import IMAGE_SUFFIXES
 from clipapps.data.transforms import LoadImage
+from clipapps.data.video.reader import VIDEO_SUFFIXES, VideoReader
 from clipapps.errors import BadSampleError, DataError
 from clipapps.visualization.masks import IGNORED, distinct_colors, overlay
 
 THUMBNAIL_SIDE = 192
 # Names under which pipelines carry these things; a sample has some of them.
 _CLASS_MAPS = ("gt_seg_map", "semantic")
-_CLASS_LISTS = ("gt_bboxes_labels", "gt_label")
+_CLASS_LISTS = ("gt_bboxes_labels", "gt_label", "label")
 
 
 @dataclass(frozen=True)
@@ -236,35 +237,61 @@ class Summary:
         return "ignored" if index == IGNORED else str(index)
 
 
-class ImageFolder:
-    """All images in a folder and below it, sorted by path, as a data set in mmengine's style.
+class MediaFolder:
+    """All images and videos in a folder and below it, sorted by path, as a data set in mmengine's style.
+
+    A video is decoded from its first frame to its last.
 
     Raises:
-        DataError: the folder holds no image.
+        DataError: the folder holds neither.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.pipeline = SimpleNamespace(transforms=[LoadImage()])
+        self.pipeline = SimpleNamespace(transforms=[_decoded])
         self.files = sorted(file for file in folder.rglob("*")
-                            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+                            if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and file.is_file())
         if not self.files:
-            raise DataError(f"The folder {folder} holds no images; expected files ending in "
-                            f"{', '.join(sorted(IMAGE_SUFFIXES))}.")
+            raise DataError(f"The folder {folder} holds no images and no videos; expected files ending in "
+                            f"{', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}.")
 
     def __len__(self) -> int:
         return len(self.files)
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """The file of one image."""
-        return {"img_path": str(self.files[index])}
+        """The file of one image or video."""
+        kind = "video" if self.files[index].suffix.lower() in VIDEO_SUFFIXES else "img"
+        return {f"{kind}_path": str(self.files[index])}
+
+
+def _decoded(sample: dict[str, Any]) -> dict[str, Any]:
+    """An image, or the frame in the middle of a video of which all others have been decoded, too."""
+    if "video_path" not in sample:
+        return LoadImage()(sample)
+    video = VideoReader(sample["video_path"])
+    middle = len(video) // 2
+    frame = count = None
+    for count, (_, picture) in enumerate(video.stream()):
+        frame = picture if count <= middle else frame
+    if count is None or count + 1 != len(video):
+        shown = 0 if count is None else count + 1
+        raise BadSampleError(f"{sample['video_path']} shows {shown} frames, but has {len(video)}.")
+    return {**sample, "frames": frame[None] if frame is not None else None}
 
 
 def _image_of(sample: Mapping[str, Any]) -> np.ndarray | None:
-    """The sample's image as (H, W, 3) RGB: `img` is (H, W, 3) BGR, `inputs` is (3, H, W) RGB."""
+    """The sample's image as (H, W, 3) RGB, of a clip the frame in the middle.
+
+    `img` is (H, W, 3) BGR, `frames` is (T, H, W, 3) RGB, `inputs` is ([[V,] T,] 3, H, W) RGB.
+    """
     image = _first(sample, ("img",))
     if image is not None and image.ndim == 3 and image.shape[2] == 3:
         return image[..., ::-1]
+    image = _first(sample, ("frames",))
+    if image is not None and image.ndim == 4 and image.shape[3] == 3:
+        return image[len(image) // 2]
     image = _first(sample, ("inputs",))
+    while image is not None and image.ndim > 3:
+        image = image[len(image) // 2]
     return image.transpose(1, 2, 0) if image is not None and image.ndim == 3 and image.shape[0] == 3 else None
 
 

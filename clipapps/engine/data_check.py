@@ -13,7 +13,7 @@ from mmengine.dataset import ConcatDataset
 from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader
 
-from clipapps.data.check import Facts, Finding, ImageFolder, SampleReader, Summary
+from clipapps.data.check import Facts, Finding, MediaFolder, SampleReader, Summary
 from clipapps.data.images import png_bytes
 from clipapps.engine.atomic import atomic_file
 from clipapps.engine.building import built_from
@@ -68,12 +68,12 @@ def check_config(cfg: Config, *, limit: int | None = None, workers: int | None =
 
 def check_folder(folder: Path, *, limit: int | None = None, workers: int = 0, pictures: Path | None = None,
                  listener: Listener = lambda summary, new: None) -> list[Summary]:
-    """Decode every image in a folder and below it; arguments as `check_config`.
+    """Decode every image and video in a folder and below it; arguments as `check_config`.
 
     Raises:
-        DataError: the folder holds no image.
+        DataError: the folder holds neither.
     """
-    return [_check(folder.name or str(folder), ImageFolder(folder), None, limit, workers, pictures, listener)]
+    return [_check(folder.name or str(folder), MediaFolder(folder), None, limit, workers, pictures, listener)]
 
 
 def _built(split: str, config: Any) -> Iterator[tuple[str, Any, str | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clipapps.data.check import Facts, ImageFolder, SampleReader, Summary
+from clipapps.data.check import Facts, MediaFolder, SampleReader, Summary
 from clipapps.errors import BadSampleError, DataError
 
 
@@ -115,15 +115,40 @@ def test_a_summary_adds_up():
     assert summary.to_dict()["objects"] == {"road": 2}
 
 
-def test_an_image_folder_goes_below_itself_and_needs_an_image(tmp_path):
+def test_a_folder_goes_below_itself_and_needs_an_image(tmp_path):
     from PIL import Image
 
     (tmp_path / "deep").mkdir()
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(DataError, match="holds no images"):
-        ImageFolder(tmp_path)
+    with pytest.raises(DataError, match="holds no images and no videos"):
+        MediaFolder(tmp_path)
     Image.new("L", (5, 3)).save(tmp_path / "deep" / "b.png")
     (tmp_path / "a.JPG").write_bytes(b"not one")
-    reader = SampleReader(ImageFolder(tmp_path))
+    reader = SampleReader(MediaFolder(tmp_path))
     assert len(reader) == 2 and reader[1].size == (5, 3)
     assert len(reader[0].problems) == 1 and reader[0].problems[0].startswith(f"{tmp_path / 'a.JPG'} is no image")
+
+
+def test_a_folder_of_videos(tmp_path):
+    pytest.importorskip("av", reason="PyAV comes with the extras ila and backlit")
+    from clipapps.data.video.writing import write_video
+
+    frames = [np.full((32, 64, 3), 10 * number, np.uint8) for number in range(12)]
+    write_video(tmp_path / "a.mp4", frames, fps=12)
+    content = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "b.mp4").write_bytes(content[:-40] + bytes(20) + content[-20:])  # the last frame alone is damaged
+    (tmp_path / "c.webm").write_bytes(b"no video")
+    reader = SampleReader(MediaFolder(tmp_path), thumbnails=[0])
+    whole, damaged, none = (reader[index] for index in range(3))
+    assert whole.problems == [] and whole.size == (64, 32) and whole.paths == [str(tmp_path / "a.mp4")]
+    assert abs(int(whole.thumbnail[0, 0, 0]) - 60) < 4  # the frame in the middle
+    assert len(damaged.problems) == 1 and "b.mp4 is damaged" in damaged.problems[0]
+    assert len(none.problems) == 1 and "c.webm is no video" in none.problems[0]
+
+
+def test_clips_are_counted_and_drawn():
+    clips = [dict(inputs=np.full((2, 4, 3, 8, 10), 50, np.uint8), label=label, index=0) for label in (1, 3)]
+    reader = SampleReader(clips, thumbnails=[0])
+    reader.classes = ["a", "b", "c"]
+    assert reader[0].size == (10, 8) and reader[0].objects == {1: 1} and reader[0].thumbnail.shape == (8, 10, 3)
+    assert reader[1].problems == ["sample 1 has object classes 3, but they go from 0 to 2."]

@@ -23,7 +23,7 @@ def root(tmp_path) -> Path:
 
 def test_list_file(root):
     (root / "train.txt").write_text("# videos\na.mp4 1 \n\n  \nmy clips/b c.webm\t0\n")
-    videos = ListFileVideos(root / "train.txt", root / "videos", classes=root / "labels.csv",
+    videos = ListFileVideos("train.txt", root, classes="labels.csv", data_prefix="videos",
                             pipeline=[lambda sample: {**sample, "seen": True}])
     assert videos.metainfo["classes"] == ("runs", "goes up, then down")
     assert [videos[index] for index in range(2)] == [
@@ -71,7 +71,7 @@ def test_table(root):
     (root / "train.csv").write_text("video,split,action\na.mp4,train,runs\n"
                                     "my clips/b c.webm,train,\"goes up, then down\"\n")
     columns = dict(path="video", label="action")
-    videos = CsvVideos(root / "train.csv", root / "videos", classes=root / "labels.csv", **columns)
+    videos = CsvVideos("train.csv", root, classes="labels.csv", data_prefix="videos", **columns)
     assert [label for _, label in videos.files] == [0, 1]
     without = CsvVideos(root / "train.csv", root / "videos", **columns)
     assert without.metainfo["classes"] == ("goes up, then down", "runs")
@@ -105,7 +105,7 @@ def test_shared_lists(shared):
     folder = shared / "data" / "ila"
     if not folder.is_dir():
         pytest.skip(f"there are no videos in {folder}")
-    sets = [ListFileVideos(folder / f"{split}.txt", folder / "videos", classes=folder / "labels.csv")
+    sets = [ListFileVideos(f"{split}.txt", folder, classes="labels.csv", data_prefix="videos")
             for split in ("train", "val")]
     assert [len(videos) for videos in sets] == [5, 5]
     assert sets[0].metainfo["classes"][2] == "applying eye makeup"

@@ -69,21 +69,23 @@ class ListFileVideos(VideoFiles):
     `#` are left out.
 
     Args:
-        ann_file: the text file.
-        data_root: folder from which paths are relative; None takes the list's own.
-        classes: names in the order of labels, or a CSV file with the header `id,name`.
+        ann_file: the text file; a relative path is taken below `data_root`, where that is given.
+        data_root: folder of everything; None takes the text file's own.
+        classes: names in the order of labels, or a CSV file with the header `id,name`, below `data_root`, too.
         pipeline: as in `VideoFiles`.
+        data_prefix: folder below `data_root` from which the listed paths are relative.
 
     Raises:
         DataError: a file is missing, or a line, label or name is wrong.
 
     >>> def training_set(root):
-    ...     return ListFileVideos(f"{root}/train.txt", f"{root}/videos", classes=f"{root}/labels.csv")
+    ...     return ListFileVideos("train.txt", root, classes="labels.csv", data_prefix="videos")
     """
 
     def __init__(self, ann_file: str | Path, data_root: str | Path | None = None,
-                 classes: str | Path | Sequence[str] = (), pipeline: Sequence[Any] = ()) -> None:
-        root = Path(data_root) if data_root is not None else Path(ann_file).parent
+                 classes: str | Path | Sequence[str] = (), pipeline: Sequence[Any] = (),
+                 data_prefix: str | Path = "") -> None:
+        ann_file, root, classes = _located(ann_file, data_root, classes)
         files = []
         for number, line in enumerate(_lines(ann_file), start=1):
             if not line or line.startswith("#"):
@@ -91,7 +93,7 @@ class ListFileVideos(VideoFiles):
             words = line.rsplit(maxsplit=1)
             if len(words) < 2 or not words[1].isdecimal():
                 raise DataError(f"Line {number} of {ann_file} is {line!r}; expected a path and a label from 0.")
-            files.append((root / words[0], int(words[1])))
+            files.append((root / data_prefix / words[0], int(words[1])))
         super().__init__(files, class_names(classes), pipeline, ann_file)
 
 
@@ -132,7 +134,7 @@ class CsvVideos(VideoFiles):
 
     Args:
         ann_file: the table; further columns do not matter.
-        data_root, pipeline: as in `ListFileVideos`.
+        data_root, pipeline, data_prefix: as in `ListFileVideos`.
         classes: as there; empty takes the labels of the table as names, sorted, when they are no numbers.
         path, label: names of the two columns.
 
@@ -140,13 +142,13 @@ class CsvVideos(VideoFiles):
         DataError: the file or a column is missing, or a label is no class.
 
     >>> def training_set(root):
-    ...     return CsvVideos(f"{root}/train.csv", path="video", label="action")
+    ...     return CsvVideos("train.csv", root, path="video", label="action")
     """
 
     def __init__(self, ann_file: str | Path, data_root: str | Path | None = None,
                  classes: str | Path | Sequence[str] = (), pipeline: Sequence[Any] = (), path: str = "path",
-                 label: str = "label") -> None:
-        root = Path(data_root) if data_root is not None else Path(ann_file).parent
+                 label: str = "label", data_prefix: str | Path = "") -> None:
+        ann_file, root, classes = _located(ann_file, data_root, classes)
         rows = list(csv.DictReader(_lines(ann_file)))
         for column in (path, label):
             if rows and column not in rows[0]:
@@ -166,8 +168,17 @@ class CsvVideos(VideoFiles):
             if word not in numbers and not word.isdecimal():
                 raise DataError(f"Line {number} of {ann_file} has the label {word!r}, which is no class."
                                 f"{did_you_mean(word, names)}")
-            files.append((root / (row[path] or ""), numbers.get(word, int(word) if word.isdecimal() else -1)))
+            files.append((root / data_prefix / (row[path] or ""), numbers[word] if word in numbers else int(word)))
         super().__init__(files, names, pipeline, ann_file)
+
+
+def _located(ann_file: str | Path, data_root: str | Path | None, classes: str | Path | Sequence[str],
+             ) -> tuple[Path, Path, str | Path | Sequence[str]]:
+    """The list, the folder of everything, and the classes, whose file is looked for there, too."""
+    if data_root is None:
+        return Path(ann_file), Path(ann_file).parent, classes
+    root = Path(data_root)
+    return root / ann_file, root, root / classes if isinstance(classes, (str, Path)) else classes
 
 
 def class_names(classes: str | Path | Sequence[str]) -> tuple[str, ...]:
