@@ -7,7 +7,8 @@ PROJECT = Project(
     package=__name__,
     summary="Video recognition: neighboring frames are aligned inside a frozen CLIP (ILA)",
     modules=tuple(f"{__name__}.{module}" for module in (
-        "alignment", "integration", "prompts", "preprocessing", "models", "hooks", "metrics", "optimization")),
+        "alignment", "integration", "prompts", "preprocessing", "models", "hooks", "metrics", "optimization",
+        "sampling", "transforms", "blending")),
     config_keys=("data_root",),
     inferencer=f"{__name__}.inferencer:ILAInferencer",
     predict_options=(

@@ -276,15 +276,16 @@ class AlignmentPass(Insertion):
 @contextmanager
 def _forgetful(module: nn.Module, is_active: bool) -> Iterator[None]:
     """Batch norms normalize by their batch, and leave their running statistics alone."""
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    modes = [(norm, norm.training) for norm in norms if is_active]
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and is_active]
+    kept = [(norm.training, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     try:
-        for norm, _ in modes:
-            norm.training, norm.track_running_stats = True, False
+        for norm in norms:
+            norm.training, norm.momentum = True, 0.0
         yield
     finally:
-        for norm, mode in modes:
-            norm.training, norm.track_running_stats = mode, True
+        for norm, (mode, momentum, count) in zip(norms, kept, strict=True):
+            norm.training, norm.momentum = mode, momentum
+            norm.num_batches_tracked.copy_(count)
 
 
 def _interactive_block(inputs: int, channels: int, variant: str) -> nn.Sequential:

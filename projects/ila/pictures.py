@@ -37,12 +37,12 @@ def _with_points(frame: np.ndarray, index: int, points: np.ndarray) -> np.ndarra
     draw, radius = ImageDraw.Draw(image), side * scale / 14
     rings = []
     if index < len(points):
-        rings.append((points[index, :2], FORWARD))
+        rings.append((points[index, :2], FORWARD, radius))
     if index > 0:
-        rings.append((points[index - 1, 2:], BACKWARD))
-    for (x, y), color in rings:
-        center = (np.array([x, y]) + 1) / 2 * (side * scale - 1)
-        box = [*(center - radius), *(center + radius)]
+        rings.append((points[index - 1, 2:], BACKWARD, 0.6 * radius))  # smaller: both may lie at one place
+    for point, color, size in rings:
+        center = (point + 1) / 2 * (side * scale - 1)
+        box = [*(center - size), *(center + size)]
         draw.ellipse(box, outline=color, width=max(2, side * scale // 64))
     return np.asarray(image)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from clipapps.data.video import VideoReader
 from clipapps.errors import BadSampleError
+from clipapps.projects.ila.sampling import SegmentSampler
 
 TimedFrames = Iterable[tuple[float, np.ndarray]]
 RESIZE_MARGIN = 256 / 224  # of the short side over the crop in the published evaluation
@@ -52,18 +53,8 @@ def cut_windows(frames: TimedFrames, seconds: float, num_frames: int, side: int,
 
 
 def _window(held: list[tuple[float, np.ndarray]], num_frames: int, end: float) -> Window:
-    chosen = [held[index] for index in uniform_indices(len(held), num_frames)]
+    chosen = [held[index] for index in SegmentSampler(num_frames, random=False)(len(held))[0]]
     return Window(held[0][0], end, np.stack([frame for _, frame in chosen]), tuple(time for time, _ in chosen))
-
-
-def uniform_indices(count: int, num_frames: int) -> list[int]:
-    """The middles of T segments between the first and the last of `count` frames; short videos repeat frames.
-
-    >>> uniform_indices(100, 4), uniform_indices(2, 4)
-    ([12, 37, 62, 86], [0, 0, 0, 1])
-    """
-    edges = np.round(np.arange(num_frames + 1) * (count - 1) / num_frames).astype(int)
-    return ((edges[:-1] + edges[1:]) // 2).tolist()
 
 
 def central_square(frame: np.ndarray, side: int, margin: float = RESIZE_MARGIN) -> np.ndarray:
