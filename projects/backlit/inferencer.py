@@ -23,12 +23,12 @@ from clipapps.projects.backlit.metrics import luminance
 from clipapps.projects.backlit.models import load_network, to_bytes
 from clipapps.projects.backlit.network import EnhancementNetwork, enhance
 from clipapps.projects.backlit.photos import PHOTO_SUFFIXES, Photo, read_photo
+from clipapps.projects.backlit.smoothing import LightSmoother
 from clipapps.projects.backlit.tiling import tiled_light_map
+from clipapps.projects.backlit.video import gray_of, open_video
 from clipapps.visualization.panels import side_by_side
 
 _ROWS = 256  # divided at a time, so that large photos need little beside themselves
-#: short side of the copy whose light map a video gets, unless asked otherwise
-VIDEO_MAP_SIDE = 288
 
 
 @dataclass
@@ -90,7 +90,6 @@ class BacklitInferencer(Inferencer):
         map_side: the light map is computed on a copy of this many pixels on the short side: fast and not exact. 0: on
             the photo itself; None: on photos themselves, and on copies of 288 pixels of a video's frames.
         smoothing: seconds over which the light of a video is averaged; 0: every frame for itself.
-        padding: of the network, see `EnhancementNetwork`.
 
     Raises:
         WeightsError: no weights, or they cannot be used. UserError: a value out of its range.
@@ -100,7 +99,7 @@ class BacklitInferencer(Inferencer):
 
     def __init__(self, weights: str | Path | None = None, device: torch.device | str = "cpu", *, strength: float = 1.0,
                  protect_highlights: bool = False, max_gain: float | None = None, never_darken: bool = False,
-                 map_side: int | None = None, smoothing: float = 0.5, padding: str = "reflect") -> None:
+                 map_side: int | None = None, smoothing: float = 0.5) -> None:
         _check(strength, max_gain, map_side, smoothing)
         weights = weights or get_project("backlit").shipped_weights()
         if weights is None:
@@ -111,7 +110,7 @@ class BacklitInferencer(Inferencer):
         self.strength, self.max_gain = strength, max_gain
         self.protect_highlights, self.never_darken = protect_highlights, never_darken
         self.map_side, self.smoothing = map_side, smoothing
-        self.network = EnhancementNetwork(padding)
+        self.network = EnhancementNetwork()
         load_network(self.network, weights)
         self.network.to(self.device, memory_format=torch.channels_last).eval()
 
@@ -127,7 +126,7 @@ class BacklitInferencer(Inferencer):
             return
         files = [file for item in items for file in list_files(item, self.suffixes)]
         for name, file in zip(unique_names(files), files, strict=True):
-            result = self._open_video(file, name) if file.suffix.lower() in VIDEO_SUFFIXES else \
+            result = open_video(self, file, name) if file.suffix.lower() in VIDEO_SUFFIXES else \
                 self.enhance_photo(read_photo(file), name)
             result.source = file
             yield result
@@ -143,7 +142,8 @@ class BacklitInferencer(Inferencer):
         return EnhancementResult(name, photo.preview(photo.colors), self.divided(photo.colors, light_map),
                                  light_map.numpy(), photo)
 
-    def light_map(self, pixels: np.ndarray, map_side: int = 0) -> Tensor:
+    @torch.inference_mode()
+    def light_map(self, pixels: np.ndarray, map_side: int = 0, *, reports: bool = True) -> Tensor:
         """The network's map (H, W) of pixels (H, W, 3) uint8 or uint16 sRGB, after strength and limits."""
         images = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         height, width = pixels.shape[:2]
@@ -153,7 +153,7 @@ class BacklitInferencer(Inferencer):
             small = F.interpolate(images.float() / np.iinfo(pixels.dtype).max, size=size, mode="area")
             found = F.interpolate(tiled_light_map(self.network, small), size=(height, width), mode="bilinear")[0, 0]
         else:
-            found = tiled_light_map(self.network, images, progress=self.progress)[0, 0]
+            found = tiled_light_map(self.network, images, progress=self.progress if reports else None)[0, 0]
         if self.never_darken:
             found.clamp_(max=1.0)
         if self.max_gain is not None:
@@ -172,10 +172,11 @@ class BacklitInferencer(Inferencer):
             divided[top:top + _ROWS] = (to_bytes(bright) if white == 255 else (bright * white + 0.5).floor()).numpy()
         return divided
 
-    def _open_video(self, file: Path, name: str) -> Result:
-        from clipapps.projects.backlit.video import open_video
-
-        return open_video(self, file, name)
+    @torch.inference_mode()
+    def enhance_frame(self, frame: np.ndarray, time: float, map_side: int, smoother: LightSmoother) -> np.ndarray:
+        """One frame (H, W, 3) uint8 of a video, `time` in seconds, after those that the smoother has seen."""
+        light_map = smoother(self.light_map(frame, map_side, reports=False), gray_of(frame), time)
+        return self.divided(frame, light_map.clone())
 
 
 def _check(strength: float, max_gain: float | None, map_side: int | None, smoothing: float) -> None:

@@ -164,7 +164,7 @@ def _open_heif(path: Path) -> Image.Image:
         is_avif = stream.read(12)[8:] in (b"avif", b"avis")
     try:
         if is_avif:
-            image = Image.open(path, formats=("AVIF",))
+            image: Any = Image.open(path, formats=("AVIF",))
         else:
             import pillow_heif  # optional
 

@@ -137,7 +137,7 @@ class _TwoPasses:
 
     def _pooled_cells(self) -> list[Tensor]:
         """The four small maps (B, 8, b, b) of the pooling, from sums over tiles in double precision."""
-        sums: list[Tensor | float] = [0.0] * len(BINS)
+        sums = [torch.zeros(())] * len(BINS)
         for number, part in enumerate(self.parts, start=1):
             x = self._features(part)
             if self.kept is not None:
@@ -145,7 +145,8 @@ class _TwoPasses:
             for level, bins in enumerate(BINS):
                 rows = _membership(self.height, bins, part.top, part.bottom).to(x)
                 columns = _membership(self.width, bins, part.left, part.right).to(x.device)
-                sums[level] += torch.einsum("bciw,jw->bcij", _weighted_rows(rows, x).double(), columns)
+                found = torch.einsum("bciw,jw->bcij", _weighted_rows(rows, x).double(), columns)
+                sums[level] = sums[level].to(found) + found
             self.progress(0.3 * number / len(self.parts))
         cells = []
         for level, bins in enumerate(BINS):

@@ -14,6 +14,21 @@ SMALL = ("train_dataloader.dataset.num_scenes=6", "train_dataloader.dataset.size
 
 
 @pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose maps are near 0.5: everything becomes about twice as bright."""
+    import torch
+
+    from clipapps.engine.checkpoint import save_weights
+    from clipapps.projects.backlit.network import EnhancementNetwork
+
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "best.safetensors"
+    state = EnhancementNetwork(start_bias=0.5).state_dict()
+    save_weights({f"network.{name}": value for name, value in state.items()}, file)
+    return file
+
+
+@pytest.fixture(scope="session")
 def small_overrides() -> tuple[str, ...]:
     """What makes a tiny config small enough for a test."""
     return SMALL

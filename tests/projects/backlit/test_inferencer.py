@@ -7,26 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageCms
 
 import clipapps
-from clipapps.engine.checkpoint import save_weights
 from clipapps.errors import UserError, WeightsError
+from clipapps.projects.backlit.deep_color import encode_png
 from clipapps.projects.backlit.inferencer import BacklitInferencer
-from clipapps.projects.backlit.network import EnhancementNetwork
 
 ORIENTATION, ARTIST = 0x0112, 0x013B
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network whose maps are near 0.5: everything becomes about twice as bright."""
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "best.safetensors"
-    state = EnhancementNetwork(start_bias=0.5).state_dict()
-    save_weights({f"network.{name}": value for name, value in state.items()}, file)
-    return file
 
 
 @pytest.fixture
@@ -96,8 +84,30 @@ def test_wrong_values_and_missing_weights_are_refused(weights: Path):
         BacklitInferencer(weights, strength=2)
     with pytest.raises(UserError, match="at least 1"):
         BacklitInferencer(weights, max_gain=0.5)
+    with pytest.raises(UserError, match="smoothing"):
+        BacklitInferencer(weights, smoothing=-1)
+
+
+def test_without_shipped_weights_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("clipapps.project.Project.shipped_weights", lambda self: None)
     with pytest.raises(WeightsError, match="convert a published checkpoint"):
         BacklitInferencer()
+
+
+def test_a_map_of_a_smaller_copy_is_near_the_exact_one(weights: Path):
+    ramp = np.repeat(np.tile(np.linspace(20, 200, 96, dtype=np.uint8), (80, 1))[..., None], 3, axis=2)
+    exact, fast = (BacklitInferencer(weights, map_side=side)(ramp)[0] for side in (None, 32))
+    assert fast.light_map.shape == exact.light_map.shape
+    assert 0 < np.abs(fast.light_map - exact.light_map).max() < 0.01
+
+
+def test_16_bits_are_divided_in_16_bits(weights: Path, tmp_path: Path):
+    deep = np.full((20, 30, 3), 3001, np.uint16)
+    (tmp_path / "deep.png").write_bytes(encode_png(deep, None, None))
+    result = BacklitInferencer(weights)(tmp_path / "deep.png")[0]
+    expected = 3001 / result.light_map
+    assert np.abs(result.enhanced - expected[..., None]).max() <= 0.51
+    assert len(np.unique(result.enhanced)) > 1 and result.image.dtype == result.plot().dtype == np.uint8
 
 
 def test_the_command_line(weights: Path, gradient: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture):

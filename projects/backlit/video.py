@@ -1,0 +1,105 @@
+"""Videos, frame by frame: brightened like photos, without flicker, with their sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+
+from clipapps.data.video import VideoReader
+from clipapps.engine.atomic import write_json
+from clipapps.inference import Image, Result
+from clipapps.projects.backlit.remux import VideoCopy, target_suffix
+from clipapps.projects.backlit.smoothing import LightSmoother
+from clipapps.visualization.panels import side_by_side
+
+if TYPE_CHECKING:
+    from clipapps.projects.backlit.inferencer import BacklitInferencer
+
+#: short side of the copy of a frame whose light map is computed, unless asked otherwise
+MAP_SIDE = 288
+_GRAY = torch.tensor([0.299, 0.587, 0.114])
+
+
+@dataclass
+class VideoResult(Result):
+    """A video that is enhanced while it is saved, in the memory of a few frames.
+
+    Args:
+        name: see `Result`.
+        image: its first frame.
+        inferencer: what enhances it.
+        file: the video.
+    """
+
+    inferencer: BacklitInferencer
+    file: Path
+    beside: ClassVar[str] = "_enhanced"
+
+    def frames(self, smoother: LightSmoother) -> Iterator[tuple[float, np.ndarray]]:
+        """Seconds from the first frame, and the enhanced frame (H, W, 3) uint8 RGB, one by one.
+
+        Raises:
+            BadSampleError: the video is damaged.
+        """
+        side = MAP_SIDE if self.inferencer.map_side is None else self.inferencer.map_side
+        with VideoReader(self.file) as video:
+            for time, frame in video.stream():
+                yield time, self.inferencer.enhance_frame(frame, time, side, smoother)
+
+    def plot(self) -> Image:
+        """The first frame before and after, side by side."""
+        return side_by_side([("before", self.image), ("after", next(self.frames(LightSmoother(0.0)))[1])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Size, length and frame rate."""
+        with VideoReader(self.file) as video:
+            return dict(size=list(self.image.shape[:2]), seconds=video.duration, fps=video.fps, audio=video.has_audio)
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Enhance the video into a folder: a file of its name with its sound, and `<name>.json`; returns the paths.
+
+        The facts say how much the light flickers where the picture stands still (`LightSmoother.flicker`), for every
+        frame alone and as written.
+
+        Raises:
+            BadSampleError: the video is damaged. DiskError: it cannot be written. No half-written file is left.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = self.name_in(folder)
+        target = folder / f"{self.name}{target_suffix(self.file)}"
+        smoother, facts, count = LightSmoother(self.inferencer.smoothing), self.to_dict(), 0
+        with VideoCopy(self.file, target) as copy:
+            for time, frame in self.frames(smoother):
+                copy.add(frame, time)
+                count += 1
+                if self.inferencer.progress is not None and facts["seconds"]:
+                    self.inferencer.progress(min(time / facts["seconds"], 1.0))
+        own, smooth = (round(value, 6) for value in smoother.flicker)
+        write_json(folder / f"{self.name}.json", dict(**facts, frames=count, cuts=smoother.cuts,
+                                                      flicker=dict(each_frame_alone=own, written=smooth)))
+        return [target, folder / f"{self.name}.json"]
+
+
+def open_video(inferencer: BacklitInferencer, file: Path, name: str) -> VideoResult:
+    """A video's result, before any but its first frame is decoded.
+
+    Raises:
+        BadSampleError: it cannot be read.
+    """
+    with VideoReader(file) as video:
+        stream = video.stream()
+        _, first = next(stream)
+        stream.close()
+    return VideoResult(name, first, inferencer, file)
+
+
+def gray_of(frame: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 RGB -> (H, W) 0..1."""
+    return torch.from_numpy(frame).float() @ (_GRAY / 255)
