@@ -15,7 +15,7 @@ with read_base():
 model = dict(_model, guidance=dict(type=LatentPair))
 optim_wrapper["paramwise_cfg"] = dict(custom_keys=dict(guidance=dict(lr_mult=80)))
 train_cfg = dict(
-    type=BacklitTrainLoop, max_iters=280, val_interval=280, guidance_batch_size=16,
-    schedule=dict(type=CorrectedSchedule, initialize_iters=60, reconstruct_iters=10, enhance_iters=80, refine_iters=20,
+    type=BacklitTrainLoop, max_iters=200, val_interval=200, guidance_batch_size=16,
+    schedule=dict(type=CorrectedSchedule, initialize_iters=50, reconstruct_iters=10, enhance_iters=60, refine_iters=15,
                   enhance_extension=10, refine_extension=5, max_extensions=2, display_every=10, score_window=10,
                   reinit_grace=20))
