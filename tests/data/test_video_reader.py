@@ -22,7 +22,7 @@ av = pytest.importorskip("av", reason="PyAV comes with the extras ila and backli
 
 from clipapps.data.video import VideoReader, read_frames  # noqa: E402
 from clipapps.data.video import process as processes  # noqa: E402
-from clipapps.data.video.integrity import end_of_chunks, length_size, units_complaint  # noqa: E402
+from clipapps.data.video.integrity import end_of_chain, length_size, units_complaint  # noqa: E402
 from clipapps.data.video.writing import write_video  # noqa: E402
 from clipapps.errors import BadSampleError, UserError  # noqa: E402
 
@@ -239,18 +239,24 @@ def test_overwritten_units():
     assert "overwritten" in units_complaint(bytes([0, 5, 9, 0, 0, 1, 7]), 2)
 
 
-def test_broken_chunks_of_an_avi_file(tmp_path):
-    path = encode(tmp_path / "a.avi", pictures(), "mpeg4", b="2000000")
-    assert end_of_chunks(path) is None
-    content = bytearray(path.read_bytes())
+@pytest.mark.parametrize(("name", "codec", "kind"), [("a.avi", "mpeg4", "avi"), ("a.mkv", "mpeg4", "matroska,webm"),
+                                                     ("a.webm", "libvpx-vp9", "matroska,webm")])
+def test_parts_that_do_not_follow_one_another(tmp_path, name, codec, kind):
+    path = encode(tmp_path / name, pictures(), codec, b="2000000")
+    assert end_of_chain(path, kind) is None
+    content = path.read_bytes()
     place, size = packet_places(path)[12]
-    content[place + size - 30:place + size + 10] = bytes(40)  # the end of a packet and the head of the next
-    path.write_bytes(content)
-    assert place < end_of_chunks(path) <= place + size + 10
-    with VideoReader(path) as reader:
-        assert max(differences(reader.read([0, 5, 11]), [0, 5, 11])) < 3
-        with pytest.raises(BadSampleError, match="damaged"):
-            reader.read([20])
+    for damaged in (content[:place + size - 30] + bytes(40) + content[place + size + 10:],  # overwritten
+                    content[:place + 20] + content[place + 40:]):  # missing
+        path.write_bytes(damaged)
+        assert place - 32 < end_of_chain(path, kind) <= place
+        with VideoReader(path) as reader:
+            assert max(differences(reader.read([0, 5, 10]), [0, 5, 10])) < 3
+            with pytest.raises(BadSampleError, match="damaged"):
+                reader.read([len(reader) - 1])
+    path.write_bytes(content[:place + 20])
+    assert end_of_chain(path, kind) is None  # it just ends
+    assert end_of_chain(path, "mov,mp4") is None
 
 
 def mutated(content: bytes, seed: int) -> bytes:

@@ -21,7 +21,13 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
-from clipapps.data.video.integrity import end_of_chunks, length_size, units_complaint
+from clipapps.data.video.integrity import (
+    end_of_chain,
+    is_cut_short,
+    length_size,
+    units_complaint,
+    zeros_complaint,
+)
 
 # By content, whatever the suffix says. No play lists (HLS, DASH, concat): they make a reader open other files.
 FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif", "apng",
@@ -95,11 +101,11 @@ class Video:
     def _scan(self) -> None:
         """Go through all packets, without decoding: how many frames, when, and whether the bytes tell of damage."""
         times = []
-        cut = False
         with self._opened() as container:
             stream = container.streams.video[0]
-            is_timed = container.format.name.split(",")[0] in TIMED
+            kind = container.format.name
             check = _PacketCheck(container, stream)
+            cut, packets, last = is_cut_short(self.path, kind), 0, None
             for number, packet in enumerate(_packets(container, stream)):
                 if number % 1024 == 0:
                     self.alive()
@@ -107,11 +113,15 @@ class Video:
                     raise BadVideoError(f"has more than {MOST_PACKETS:,} packets")
                 self.has_damage |= bool(check(packet))
                 cut |= packet.is_corrupt
+                packets += bool(packet.size)
                 if packet.size and not (packet.is_corrupt or packet.is_discard) and self._shows(packet):
                     times.append(packet.pts)
-        self._times = sorted(times) if is_timed and None not in times and len(set(times)) == len(times) else None
-        # The frame before one that is cut may have to be shown after it, and without times it cannot be told.
-        self._count = len(times) - (cut and not is_timed)
+                    last = packet.dts
+            cut |= kind.startswith("mov") and stream.frames > packets
+        is_timed = kind.split(",")[0] in TIMED and None not in times and len(set(times)) == len(times)
+        # Of a file that ends early, the last frames may have to be shown after others that are missing.
+        self._times = _numbered(sorted(times), last, cut) if is_timed else None
+        self._count = len(times) - cut if self._times is None else len(self._times)
 
     def read(self, wanted: Sequence[int], backend: str = "auto") -> Iterator[tuple[int, np.ndarray]]:
         """Frames by number, (H, W, 3) uint8 RGB, upright; `wanted` ascends. A number may come twice: the last counts.
@@ -212,6 +222,21 @@ class Video:
         return container
 
 
+def _numbered(times: list[int], last: int | None, cut: bool) -> list[int]:
+    """Ascending times of frames, without those at the end of a cut file whose number is not sure.
+
+    What is missing is decoded, and so shown, after `last`, the time of decoding of the last packet that is there.
+    Frames up to there have none before them that is missing; and so have those that follow at the usual distance.
+    """
+    if not cut or len(times) < 3:
+        return times
+    usual = sorted(after - before for before, after in zip(times[:-1], times[1:], strict=True))[len(times) // 2 - 1]
+    sure = max(1, sum(time <= last for time in times) if last is not None else len(times) // 2)
+    while sure < len(times) and times[sure] - times[sure - 1] <= 1.5 * usual:
+        sure += 1
+    return times[:sure]
+
+
 def _loaded_decord(alive: Alive) -> Any:
     """decord; loading its libraries takes a second or more, during which the parent is told to wait."""
     loading = threading.Thread(target=lambda: importlib.util.find_spec("decord") and importlib.import_module("decord"))
@@ -310,16 +335,19 @@ class _PacketCheck:
 
     def __init__(self, container: Any, stream: Any) -> None:
         context = stream.codec_context
+        self._codec = context.name
         self._length_size = length_size(context.name, context.extradata)
-        self._end = end_of_chunks(container.name) if container.format.name == "avi" else None
+        self._end = end_of_chain(container.name, container.format.name)
 
     def __call__(self, packet: av.Packet) -> str:
         """Why it is damaged; empty where it is not, as far as can be told."""
         if packet.is_corrupt:
             return "its data are cut short"
         if self._end is not None and packet.size and (packet.pos is None or packet.pos >= self._end):
-            return "the chunks of the file do not follow one another"
-        return units_complaint(bytes(packet), self._length_size) if self._length_size and packet.size else ""
+            return "the parts of the file do not follow one another"
+        if self._length_size:
+            return units_complaint(bytes(packet), self._length_size)
+        return zeros_complaint(bytes(packet), self._codec)
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:

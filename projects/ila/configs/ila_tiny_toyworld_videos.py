@@ -1,0 +1,56 @@
+"""The tiny model on the same films as real video files, through the reader and the steps of the published recipes.
+
+The files (2 s, 32 frames of 128 px, about 20 KB each) are written once, into the cache folder or CLIPAPPS_CACHE; the
+first start takes a minute or two longer.
+
+clipapps train ila/ila_tiny_toyworld_videos
+clipapps data check ila/ila_tiny_toyworld_videos
+"""
+
+from mmengine.config import read_base
+
+from clipapps.projects.ila.sampling import SegmentSampler, ViewSampler
+from clipapps.projects.ila.transforms import (
+    CropCenter,
+    CropThree,
+    EraseBox,
+    JitterColors,
+    LoadClip,
+    PackClip,
+    ResizeShortSide,
+)
+from clipapps.toyworld import ToyWorldVideoFiles
+
+with read_base():
+    from ._base_.toyworld import *
+
+# No crops and mirror images: where an object goes is what there is to learn.
+_train_pipeline = [
+    dict(type=LoadClip, sampler=dict(type=SegmentSampler, frames=8)),
+    dict(type=ResizeShortSide, size=64),
+    dict(type=CropCenter, size=64),
+    dict(type=JitterColors, probability=0.3, hue=0.0),
+    dict(type=EraseBox, probability=0.1),
+    dict(type=PackClip),
+]
+_val_pipeline = [
+    dict(type=LoadClip, sampler=dict(type=SegmentSampler, frames=8, random=False)),
+    dict(type=ResizeShortSide, size=64),
+    dict(type=CropCenter, size=64),
+    dict(type=PackClip),
+]
+_test_pipeline = [
+    dict(type=LoadClip, sampler=dict(type=ViewSampler, frames=8, views=4)),
+    dict(type=ResizeShortSide, size=64),
+    dict(type=CropThree, size=64),
+    dict(type=PackClip),
+]
+_val_set = dict(type=ToyWorldVideoFiles, num_videos=280, split="val")
+
+model = dict(_ila)
+train_dataloader = dict(
+    train_dataloader,
+    on_bad_sample="skip",
+    dataset=dict(type=ToyWorldVideoFiles, num_videos=1120, split="train", pipeline=_train_pipeline))
+val_dataloader = dict(val_dataloader, dataset=dict(_val_set, pipeline=_val_pipeline))
+test_dataloader = dict(val_dataloader, batch_size=4, dataset=dict(_val_set, pipeline=_test_pipeline))
