@@ -13,7 +13,7 @@ from clipapps.projects.ila.optimization import ILAParameterGroups, WarmupCosineL
 from clipapps.projects.ila.preprocessing import ILAPreprocessor
 from clipapps.toyworld import ToyWorldVideos
 
-_epochs = 8
+_epochs = 7
 _ila = dict(
     type=ILAClassifier,
     num_frames=8,
@@ -30,7 +30,7 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=0,
     sampler=dict(type=DefaultSampler, shuffle=True),
-    dataset=dict(type=ToyWorldVideos, num_videos=1120, frames=8, size=64, split="train"))
+    dataset=dict(type=ToyWorldVideos, num_videos=448, frames=8, size=64, split="train"))
 val_dataloader = dict(
     batch_size=16,
     num_workers=0,
@@ -39,15 +39,15 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 optim_wrapper = dict(
     type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=2e-3, betas=(0.9, 0.98)),
+    optimizer=dict(type=AdamW, lr=3e-3, betas=(0.9, 0.98)),
     constructor=ILAParameterGroups,
     groups=[
-        dict(names=["message_", "temporal_"], lr=2e-3, weight_decay=1e-2),
-        dict(names=["mit.", "head."], lr=2e-3, weight_decay=1e-2),
+        dict(names=["message_", "temporal_"], lr=3e-3, weight_decay=1e-2),
+        dict(names=["mit.", "head."], lr=3e-3, weight_decay=1e-2),
     ])
 param_scheduler = [dict(type=WarmupCosineLR, by_epoch=True, convert_to_iter_based=True, end=_epochs, warmup=1,
                         eta_min=1e-5)]
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=_epochs, val_interval=2)
+train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=_epochs, val_interval=7)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
 val_evaluator = dict(type=ILAAccuracy)
