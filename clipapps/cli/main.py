@@ -16,7 +16,7 @@ from clipapps import __version__
 from clipapps.cli.parsing import HelpFormatter
 from clipapps.errors import ClipAppsError, did_you_mean, is_out_of_memory
 
-VERBS = ("quickstart", "list", "train", "test", "predict", "convert", "export", "config", "data", "doctor")
+VERBS = ("quickstart", "list", "train", "test", "predict", "demo", "convert", "export", "config", "data", "doctor")
 
 INPUT_WRONG, DISK, MEMORY, INTERRUPTED, OUR_FAULT = 2, 3, 4, 130, 1
 # Said by libraries while they are imported; no user can or need do anything about them.

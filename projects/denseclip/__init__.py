@@ -16,5 +16,6 @@ PROJECT = Project(
     predict_options=(PredictOption("classes", "class names, separated by commas", comma_separated, "NAMES"),),
     converter=f"{__name__}.convert:convert_checkpoint",
     exporter=f"{__name__}.export:make_exportable",
+    demo=f"{__name__}.demo:build_tab",
     extra="seg",
 )

@@ -11,6 +11,7 @@ from sources import ROOT, Module, modules
 # From the outside in. A module imports from its own row and from rows below it.
 LAYERS = (
     ("cli", "__main__", "demos"),
+    ("web",),   # parts of the demo page, for the tabs of projects
     ("inference",),
     ("engine",),
     ("clip", "data", "toyworld", "evaluation", "visualization"),
@@ -20,8 +21,8 @@ LAYERS = (
 LAYER_OF = {part: depth for depth, row in enumerate(LAYERS) for part in row}
 
 # Package -> the one module that imports it. The others that the house knows have no module yet: any one may be theirs.
-PLACES = {"open_clip": "clipapps.clip.open_clip_models"}
-ONE_LAZY_PLACE = ("open3d", "decord", "diffusers", "gradio")
+PLACES = {"open_clip": "clipapps.clip.open_clip_models", "gradio": "clipapps.web.parts"}
+ONE_LAZY_PLACE = ("open3d", "decord", "diffusers")
 
 LIGHT = ("clipapps", "clipapps.errors", "clipapps.project", "clipapps.cli", "clipapps.cli.main", "clipapps.cli.parsing",
          "clipapps.cli.environment")
@@ -97,6 +98,13 @@ def test_heavy_package_is_imported_in_one_module_and_late(package):
     users = [(module, found) for module in modules().values() for found in module.imports if found.top == package]
     assert len({module.name for module, _ in users}) <= 1
     assert all(found.late for _, found in users)
+
+
+@ALL
+def test_only_pages_import_parts_of_pages(module: Module):
+    is_page = part_of_core(module.name) in ("web", "demos") or module.name.endswith(".demo")
+    for found in module.imports:
+        assert is_page or part_of_core(found.target) != "web", f"{module.where}:{found.line} would load gradio"
 
 
 @pytest.mark.parametrize("module", [

@@ -127,7 +127,8 @@ def test_everything_imported_is_asked_for():
              for section, lines in sections.items()}
     extra_of = {f"clipapps.projects.{name}": importlib.import_module(module).PROJECT.extra
                 for name, module in PROJECTS.items()}
-    extra_of |= {"clipapps.engine.onnx_file": "export", "clipapps.data.video": "ila"}  # the optional parts of the core
+    extra_of |= {"clipapps.engine.onnx_file": "export", "clipapps.data.video": "ila",  # the optional parts of the core
+                 "clipapps.web": "demo"}
     for module in modules().values():
         own = next((extra for prefix, extra in extra_of.items() if module.name.startswith(prefix)), None)
         allowed = asked["core"] | asked.get(own, set())
