@@ -121,7 +121,8 @@ def _work(todo: list[Job], jobs: list[Job], inferencer: Inferencer, ledger: Ledg
         remove_stale(folder)  # half-written files of a run that was killed
     protected, failures = places([job.source for job in jobs]), []
     layout = "{desc}{percentage:3.0f}%|{bar}| {n:.3g}/{total_fmt} [{elapsed}<{remaining}]"
-    with tqdm(total=len(todo), disable=None, leave=False, bar_format=layout) as bar:  # None: only on a terminal
+    # `disable=None` draws it on terminals only
+    with tqdm(total=len(todo), disable=None, leave=False, miniters=0, bar_format=layout) as bar:
         for number, job in enumerate(todo):
             bar.set_description_str(f"{job.source.name} ", refresh=False)
             bar.update(number - bar.n)
