@@ -70,7 +70,7 @@ class Project:
         predict_options: keyword arguments of the inferencer that `clipapps predict` offers as flags.
         converter: "module:function" that turns an authors' checkpoint into ours (`engine.convert.Converter`), if any.
         exporter: "module:function" that makes a trained model ready for export (`engine.export.Exporter`), if any.
-        demo: "module:function" that builds the project's tab of the demo page, given a folder for example files, if any.
+        demo: "module:function" that builds the project's tab of the demo page, given a folder for example files.
         weights: shipped weights: name -> file relative to the package; the first is the default.
         extra: the pip extra that installs what the project needs.
     """
@@ -94,7 +94,7 @@ class Project:
         return Path(str(package)).parent / next(iter(self.weights.values())) if self.weights else None
 
     def part(self, name: str) -> Any:
-        """What "inferencer", "converter", "exporter" or "demo" names, imported; raises UserError when the project has none."""
+        """What "inferencer", "converter", "exporter" or "demo" names, imported; raises UserError when there is none."""
         reference = getattr(self, name)
         if reference is None:
             raise UserError(f"The project {self.name!r} has no {name}. `clipapps list projects` shows the others.")

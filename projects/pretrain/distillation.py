@@ -59,7 +59,8 @@ class DistillationPretrainer(ContrastivePretrainer):
     Args:
         backbone: a CLIPBackbone or its config; its text tower must be built like the teacher's.
         teacher: a CLIPBackbone or its config, with weights.
-        image_size: the student sees the pictures averaged down to this side, the teacher as they are; None: both do.
+        image_sizes: the student sees a batch averaged down to one of these sides, drawn anew each time, and the teacher
+            the pictures as they are; empty: both do.
         teacher_dense: which dense map of the teacher is the target, "projected" or "value"; a ResNet's "value" map
             stays at its place, while its "projected" one mixes in the whole picture (MaskCLIP, arXiv 2112.01071).
         pooled_weight: factor on the distance of pooled embeddings; dense_weight: on that of dense maps, 0 for none.
@@ -79,7 +80,7 @@ class DistillationPretrainer(ContrastivePretrainer):
     """
 
     def __init__(self, backbone: CLIPBackbone | dict[str, Any], teacher: CLIPBackbone | dict[str, Any],
-                 image_size: int | None = None, teacher_dense: str = "value", pooled_weight: float = 10.0,
+                 image_sizes: Sequence[int] = (), teacher_dense: str = "value", pooled_weight: float = 10.0,
                  dense_weight: float = 10.0, answers: Sequence[str] = (), dense_answers: str | None = None,
                  answer_weight: float = 1.0, answer_scale: float = 40.0, **options: Any) -> None:
         super().__init__(backbone, **options)
@@ -88,7 +89,7 @@ class DistillationPretrainer(ContrastivePretrainer):
             raise ConfigError("Student and teacher need the same text tower: give both backbones one `text_cfg`.")
         self.teacher.requires_grad_(False).eval()
         self.teacher.model.visual.to(memory_format=torch.channels_last)
-        self.image_size, self.teacher_dense = image_size, teacher_dense
+        self.image_sizes, self.teacher_dense = tuple(image_sizes), teacher_dense
         self.pooled_weight, self.dense_weight = pooled_weight, dense_weight
         self.answers, self.dense_answers = tuple(answers), dense_answers
         self.answer_weight, self.answer_scale = answer_weight, answer_scale
@@ -128,7 +129,10 @@ class DistillationPretrainer(ContrastivePretrainer):
         return losses
 
     def _for_student(self, inputs: Tensor) -> Tensor:
-        return inputs if self.image_size is None else F.adaptive_avg_pool2d(inputs.float(), self.image_size)
+        if not self.image_sizes:
+            return inputs
+        side = self.image_sizes[int(torch.randint(len(self.image_sizes), ()))]
+        return F.adaptive_avg_pool2d(inputs.float(), side)
 
     def _divergence(self, student: Tensor, teacher: Tensor, probe: str) -> Tensor:
         if probe not in self._names:  # the text tower is frozen

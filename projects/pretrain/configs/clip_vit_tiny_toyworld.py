@@ -4,7 +4,7 @@
 
 On captions alone a ViT of this size learns colors and hardly any shape: the teacher's answers make shape count, its
 dense map shows where what is, and Muon gets there with a third of the pictures. The student sees half the teacher's
-resolution, 8 x 8 patches; `_refine` goes on at the native size.
+resolution, 8 x 8 patches; `_refine` goes on at both.
 """
 
 from mmengine.config import read_base
@@ -32,7 +32,7 @@ model = dict(
     type=DistillationPretrainer,
     backbone=dict(type=CLIPBackbone, arch="tiny-vit", weights=None, trainable="image"),
     teacher=dict(type=CLIPBackbone, arch="tiny-rn", weights="builtin"),
-    image_size=64,
+    image_sizes=(64,),
     answers=("category", "color", "background", "size", "lighting"),
     dense_answers="category",
     precision="bfloat16",

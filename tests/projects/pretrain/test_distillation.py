@@ -88,13 +88,16 @@ def test_models_initialize_after_a_run_has_closed_its_log(tmp_path: Path) -> Non
     assert torch.equal(model.backbone.encode_text(names), model.teacher.encode_text(names))
 
 
-def test_the_student_may_see_smaller_pictures_than_the_teacher() -> None:
-    model = make(image_size=32)
+def test_the_student_sees_smaller_pictures_than_the_teacher_in_drawn_sizes() -> None:
+    model = make(image_sizes=(16, 32))
     model.init_weights()
     inputs, *texts = BATCH
-    seen = {}
-    model.backbone.register_forward_pre_hook(lambda module, args: seen.update(student=args[0]))
-    model.teacher.register_forward_pre_hook(lambda module, args: seen.update(teacher=args[0]))
-    model(inputs, *texts, mode="loss")
-    assert seen["teacher"].shape[-1] == inputs.shape[-1] == 2 * seen["student"].shape[-1]
-    assert torch.allclose(F.avg_pool2d(seen["teacher"], 2), seen["student"], atol=1e-5)
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model.teacher.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    for _ in range(8):
+        model(inputs, *texts, mode="loss")
+    students, teachers = seen[::2], seen[1::2]
+    assert {image.shape[-1] for image in teachers} == {64} and {image.shape[-1] for image in students} == {16, 32}
+    for student, teacher in zip(students, teachers, strict=True):
+        assert torch.allclose(F.adaptive_avg_pool2d(teacher, student.shape[-1]), student, atol=1e-5)
