@@ -71,7 +71,8 @@ class SampleReader:
     """Sample `index` of a data set as `Facts`; an error of any kind becomes a problem of that sample.
 
     A data set in mmengine's style (`get_data_info` and `pipeline`) is read step by step: image and labels are looked at
-    when they first appear, before a later step resizes or crops them. Any other is read by its index.
+    when they first appear, before a later step resizes or crops them, and videos are decoded to their end. Any other is
+    read by its index.
 
     Args:
         dataset: has `__len__` and `__getitem__`; `metainfo["classes"]` gives the number of classes.
@@ -120,6 +121,8 @@ class SampleReader:
             return
         sample = self.dataset.get_data_info(index)
         yield sample
+        if Path(sample.get("video_path", "")).suffix.lower() in VIDEO_SUFFIXES:
+            yield _decoded(sample)  # the pipeline reads some frames, in another epoch others
         for step in steps:
             sample = step(sample)
             if sample is None:
@@ -247,7 +250,7 @@ class MediaFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.pipeline = SimpleNamespace(transforms=[_decoded])
+        self.pipeline = SimpleNamespace(transforms=[_with_image])
         self.files = sorted(file for file in folder.rglob("*")
                             if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and file.is_file())
         if not self.files:
@@ -263,10 +266,12 @@ class MediaFolder:
         return {f"{kind}_path": str(self.files[index])}
 
 
-def _decoded(sample: dict[str, Any]) -> dict[str, Any]:
-    """An image, or the frame in the middle of a video of which all others have been decoded, too."""
-    if "video_path" not in sample:
-        return LoadImage()(sample)
+def _with_image(sample: dict[str, Any]) -> dict[str, Any]:
+    return LoadImage()(sample) if "img_path" in sample else sample
+
+
+def _decoded(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """The sample with `frames`: the one in the middle of its video, of which all others have been decoded, too."""
     video = VideoReader(sample["video_path"])
     middle = len(video) // 2
     frame = count = None

@@ -17,6 +17,7 @@ import torch
 from torchvision.transforms import v2
 
 from clipapps.data.video.pictures import frames_of
+from clipapps.data.video.process import PATIENCE
 from clipapps.registry import TRANSFORMS
 
 from .preprocessing import IMAGENET_MEAN
@@ -44,14 +45,14 @@ class LoadClip(ClipStep):
 
     Args:
         sampler: config of a `sampling.FrameSampler`.
-        options: of `clipapps.data.video.VideoReader`.
+        backend, patience: of `clipapps.data.video.VideoReader`.
 
     Raises:
         BadSampleError: the video cannot be used.
     """
 
-    def __init__(self, sampler: Mapping[str, Any], **options: Any) -> None:
-        self.sampler, self.options = TRANSFORMS.build(dict(sampler)), options
+    def __init__(self, sampler: Mapping[str, Any], backend: str = "auto", patience: float = PATIENCE) -> None:
+        self.sampler, self.options = TRANSFORMS.build(dict(sampler)), dict(backend=backend, patience=patience)
 
     def _changed(self, sample: Sample) -> Sample:
         source = frames_of(sample["frames"] if "frames" in sample else sample["video_path"], **self.options)

@@ -152,3 +152,21 @@ def test_clips_are_counted_and_drawn():
     reader.classes = ["a", "b", "c"]
     assert reader[0].size == (10, 8) and reader[0].objects == {1: 1} and reader[0].thumbnail.shape == (8, 10, 3)
     assert reader[1].problems == ["sample 1 has object classes 3, but they go from 0 to 2."]
+
+
+def test_all_frames_of_a_listed_video_are_decoded(tmp_path):
+    pytest.importorskip("av", reason="PyAV comes with the extras ila and backlit")
+    from clipapps.data.video.datasets import VideoFiles
+    from clipapps.data.video.reader import read_frames
+    from clipapps.data.video.writing import write_video
+
+    write_video(tmp_path / "a.mp4", [np.full((32, 64, 3), 10 * number, np.uint8) for number in range(12)], fps=12)
+    content = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "b.mp4").write_bytes(content[:-40] + bytes(20) + content[-20:])
+    files = [(tmp_path / name, 0) for name in ("a.mp4", "b.mp4")]
+    steps = [lambda sample: {**sample, "frames": read_frames(sample["video_path"], [0])}]
+    first = VideoFiles(files, ["any"], steps, "the test")
+    assert first[1]["frames"].shape == (1, 32, 64, 3)  # what the pipeline reads is fine
+    reader = SampleReader(first)
+    assert reader[0].problems == [] and reader[0].size == (64, 32) and reader[0].objects == {0: 1}
+    assert len(reader[1].problems) == 1 and "b.mp4 is damaged" in reader[1].problems[0]

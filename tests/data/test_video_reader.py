@@ -41,8 +41,8 @@ def pictures(count: int = COUNT) -> list[np.ndarray]:
 
 
 def encode(path: Path, frames: list[np.ndarray], codec: str = "libx264", times: list[int] | None = None,
-           rotation: int | None = None, **options: str) -> Path:
-    """A video with times in milliseconds (40 apart if not given)."""
+           rotation: int | None = None, tags: dict[str, int] | None = None, **options: str) -> Path:
+    """A video with times in milliseconds (40 apart if not given); `tags` tell what its colors mean."""
     with av.open(str(path), "w", options=dict(movflags="faststart") if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames[0].shape[:2]
@@ -50,10 +50,14 @@ def encode(path: Path, frames: list[np.ndarray], codec: str = "libx264", times: 
         stream.thread_count = 1
         if rotation is not None:
             stream.set_display_rotation(rotation)
+        for name, value in (tags or {}).items():
+            setattr(stream.codec_context, name, value)
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for number, content in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(content, format="rgb24")
+            for name, value in (tags or {}).items():
+                setattr(frame, name, value)
             if times is not None:
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -99,9 +103,13 @@ def test_containers_and_codecs(tmp_path, suffix, codec):
         assert sum(1 for _ in reader.stream()) == COUNT
 
 
-def test_decoders_agree(video):
-    by_decord, by_av = (read_frames(video, range(COUNT), backend=backend) for backend in ("decord", "av"))
+@pytest.mark.parametrize("tags", [{}, dict(colorspace=1, color_primaries=1, color_trc=1), dict(color_range=2)],
+                         ids=["untagged", "bt709", "full range"])
+def test_decoders_agree(tmp_path, tags):
+    path = encode(tmp_path / "a.mp4", pictures(8), tags=tags)
+    by_decord, by_av = (read_frames(path, range(8), backend=backend) for backend in ("decord", "av"))
     assert (by_decord == by_av).all()
+    assert max(differences(by_av, list(range(8)))) < 4
 
 
 @pytest.mark.parametrize("width", [16, 48, 96])

@@ -34,7 +34,8 @@ FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo
            "h264", "hevc", "m4v", "mjpeg", "nut", "wtv", "dv", "mxf", "rm", "ivf")
 # Containers that store when each frame is shown. For others FFmpeg makes times up, and not always in the right order.
 TIMED = ("mov", "matroska", "flv", "mpegts", "nut", "ivf")
-_HARMLESS = "packed B-frames"
+# What FFmpeg says of whole files: about B-frames in AVI files, and, from its filters, about tagged colors.
+_HARMLESS = ("packed B-frames", "[in @", "[swscaler @", "[auto_scale")
 MOST_PACKETS = 20_000_000
 _ALIVE_EVERY = 64
 _TIME_TOLERANCE = 1e-6  # seconds; 0.2 as a float lies after a frame at exactly 1/5
@@ -378,8 +379,8 @@ def _seconds(stream: Any, container: Any) -> float:
 
 def complaints() -> str:
     """The first line that FFmpeg has written to the standard error stream since `clear_complaints`; empty for none."""
-    lines = os.pread(2, 4000, 0).decode(errors="replace").splitlines()
-    return next((line.strip() for line in lines if _HARMLESS not in line), "")
+    lines = os.pread(2, 1 << 16, 0).decode(errors="replace").splitlines() if os.fstat(2).st_size else []
+    return next((line.strip() for line in lines if not any(words in line for words in _HARMLESS)), "")
 
 
 def clear_complaints() -> None:

@@ -13,7 +13,8 @@ CONFIG = "ila/ila_tiny_toyworld_videos"
 FILES = [f"{split}_dataloader.dataset.{key}={value}" for split, count in (("train", 7), ("val", 2), ("test", 2))
          for key, value in (("num_videos", count), ("frames", 12), ("size", 64))]
 TINY = ["model.backbone.weights=None", "model.alignment.channels=16", "train_cfg.max_epochs=1",
-        "train_cfg.val_interval=1", "train_dataloader.batch_size=7", "param_scheduler=[]", "val_dataloader.batch_size=2"]
+        "train_cfg.val_interval=1", "train_dataloader.batch_size=7", "val_dataloader.batch_size=2",
+        "param_scheduler=[]"]
 
 
 @pytest.fixture
