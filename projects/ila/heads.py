@@ -54,6 +54,7 @@ class TextHead(nn.Module):
                  prompts: Mapping[str, Any] | None = None, train_prompts: bool = False) -> None:
         super().__init__()
         self.use_classes(class_names)
+        self._ids: tuple[tuple[str, ...], Tensor] | None = None
         self.prompts_generator: VideoPrompts | None = None
         if prompts is not None:
             self.prompts_generator = VideoPrompts(width, **prompts)
@@ -68,9 +69,11 @@ class TextHead(nn.Module):
 
     def embed_names(self, backbone: CLIPBackbone) -> Tensor:
         """Embeddings (K, E) of the class names, not normalized; remembered until names or text weights change."""
-        counts = backbone.token_counts(self.class_names)
-        ids = backbone.tokenize(self.class_names, max(min(max(counts), backbone.context_length), 1))
-        return self.embed_ids(backbone, ids)
+        if self._ids is None or self._ids[0] != self.class_names:
+            # Nothing behind the end of a text matters to a causal tower, so the longest name sets the length.
+            length = min(max(backbone.token_counts(self.class_names)), backbone.context_length)
+            self._ids = self.class_names, backbone.tokenize(self.class_names, length)
+        return self.embed_ids(backbone, self._ids[1])
 
     def embed_ids(self, backbone: CLIPBackbone, ids: Tensor, pool_index: Tensor | None = None) -> Tensor:
         """Embeddings (K, E) of token ids (K, L) pooled at `pool_index` (K,), by default at the end of text."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from clipapps.clip.tiny import builtin_weights
+from clipapps.clip.weights import BUILTIN
 from clipapps.data.images import png_bytes
 from clipapps.data.inputs import list_files, unique_names
 from clipapps.data.video import VIDEO_SUFFIXES, VideoReader
@@ -36,9 +39,9 @@ from clipapps.projects.ila.windows import (
     film_frames,
 )
 from clipapps.registry import MODELS
+from clipapps.toyworld import known_words, split_words
 
 ZERO_SHOT = "ila/zero_shot_tiny_toyworld"  # what runs without weights
-MOST_PICTURED = 5
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class VideoResult(Result):
         shown: the window of the surest answer, whose frames are drawn.
         points: its interactive points, (T - 1, 4), or None.
         method: which model.
+        top: how many classes are told.
+        unknown_words: words in the class names that the tiny CLIP never saw.
     """
 
     windows: list[Recognized]
@@ -68,7 +73,8 @@ class VideoResult(Result):
     shown: Window
     points: np.ndarray | None = None
     method: str = ""
-    top: int = field(default=5)
+    top: int = 5
+    unknown_words: list[str] = field(default_factory=list)
 
     @property
     def scores(self) -> np.ndarray:
@@ -98,7 +104,7 @@ class VideoResult(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The best classes of the video and of each window."""
-        return dict(method=self.method, top=_rounded(self.best()), windows=[
+        return dict(method=self.method, unknown_words=self.unknown_words, top=_rounded(self.best()), windows=[
             dict(start=round(window.start, 3), end=round(window.end, 3), top=_rounded(self.best(window.scores)))
             for window in self.windows])
 
@@ -162,6 +168,8 @@ class ILAInferencer(Inferencer):
         self.model.to(self.device).eval()
         self.side, self.margin = view_of(cfg, self.model, is_own=arch is None)
         self.class_names = self._choose(classes, cfg)
+        is_tiny = isinstance(self.model.head, TextHead) and cfg.model.backbone.weights == BUILTIN
+        self.unknown_words = find_unknown_words(self.class_names, cfg.model.backbone.arch) if is_tiny else []
 
     def _choose(self, classes: Sequence[str] | None, cfg: Config) -> tuple[str, ...]:
         if isinstance(classes, str):
@@ -222,7 +230,8 @@ class ILAInferencer(Inferencer):
                 self.progress(min(1.0, window.end / seconds))
         if shown is None:
             raise UserError(f"{name} has no frames.")
-        return VideoResult(name, shown.frames[0], found, self.class_names, shown, points, self.method, self.top)
+        return VideoResult(name, shown.frames[0], found, self.class_names, shown, points, self.method, self.top,
+                           self.unknown_words)
 
     def _windows(self, frames: TimedFrames) -> Iterator[Window]:
         return cut_windows(frames, self.window, self.model.num_frames, self.side, self.margin)
@@ -261,6 +270,19 @@ def find_config(weights: str | Path, config: str | Path | None) -> Config:
             raise WeightsError(f"{weights} does not say which config it belongs to, and there is no config.py beside "
                                "it; keep it in its training folder.")
     return load_config(str(config))
+
+
+def find_unknown_words(class_names: Sequence[str], arch: str) -> list[str]:
+    """Words that the tiny CLIP never saw; they are named in a warning."""
+    file = builtin_weights(arch)
+    seen = checkpoint.read_metadata(file).get("seen_words", "").split() if file.is_file() else []
+    known = set(seen) or known_words()
+    unknown = list(dict.fromkeys(word for name in class_names for word in split_words(name) if word not in known))
+    if unknown:
+        logging.getLogger("clipapps").warning(
+            "The tiny CLIP knows only the toy world; it never saw: %s. Expect no sense there; for real videos use "
+            "--arch ViT-B-32-quickgelu --clip-weights openai, or trained weights.", ", ".join(unknown))
+    return unknown
 
 
 def view_of(cfg: Config, model: ILAClassifier, *, is_own: bool = True) -> tuple[int, float]:
