@@ -1,18 +1,23 @@
-"""Speed of ILA's model: `python benchmarks/ila.py [insert] [model] [frames]`.
+"""Speed of ILA's model, and what it is worth: `python benchmarks/ila.py [insert] [model] [frames] [toyworld]`.
 
-insert: one alignment (all that is put in front of a CLIP block) against the released form written out step by step, with
-        the largest difference of their outputs, and its share of a block's time.
+insert: one alignment (all that is put in front of a CLIP block) against the released form written out step by step,
+        with the largest difference of their outputs, and its share of a block's time.
 model:  clips/s of the whole model, forward and forward + backward, B/32 and B/16, 8 frames.
 frames: seconds of a forward pass against T = 4 .. 32 frames; close to linear means a constant cost per frame.
+toyworld (only when named): the three toy-world recipes over several seeds, with parameters and multiply-accumulates;
+        runs whose `metrics.json` is in `--out` already are not repeated.
 
-Weights are random: they do not change the cost. Figures are medians; pairs are measured in turn, so that a change of
-the machine's speed hits both.
+For the speed weights are random: they do not change the cost. Figures are medians; pairs are measured in turn, so that
+a change of the machine's speed hits both.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import statistics
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +26,7 @@ from measure import machine, median_seconds, paired
 from torch import Tensor, nn
 
 CONFIGS = {"B/32": "ila/ila_vit_b32_8f_k400", "B/16": "ila/ila_vit_b16_8f_k400", "tiny": "ila/ila_tiny_toyworld"}
+RECIPES = {"ILA": "ila", "MIT without alignment": "mit", "mean of the frames": "mean_pool"}
 GRIDS = {"B/32": (768, 7), "B/16": (768, 14)}
 GOAL = 0.93  # the insert's time against that of the released form
 
@@ -126,7 +132,7 @@ def compare_inserts(pairs: int) -> bool:
                   f"ratio {ratio:.3f}; outputs differ by {difference:.1e} at most")
         with torch.no_grad():
             alone, both, share = paired(lambda block=block, x=tokens: block(x),
-                                        lambda: insert.eval()(tokens, 8, (side, side)), pairs)
+                                        lambda insert=insert.eval(), x=tokens, s=side: insert(x, 8, (s, s)), pairs)
         print(f"{name}: a CLIP block {1e3 * alone:.0f} ms, its insert {1e3 * both:.0f} ms ({share:.2f} of it)")
     print(f"goal: at most {GOAL} of the released form: {'met' if max(ratios) <= GOAL else 'missed'}")
     return max(ratios) <= GOAL
@@ -160,8 +166,8 @@ def measure_models(names: list[str], runs: int) -> None:
             model.parse_losses(model(clip, mode="loss", label=torch.tensor([1])))[0].backward()
             model.zero_grad()
 
-        print(f"{name}, 8 frames, {classes} classes: forward {1 / median_seconds(forward, runs):.2f} clips/s, forward + "
-              f"backward {1 / median_seconds(step, runs):.2f} clips/s")
+        print(f"{name}, 8 frames, {classes} classes: forward {1 / median_seconds(forward, runs):.2f} clips/s, "
+              f"forward + backward {1 / median_seconds(step, runs):.2f} clips/s")
 
 
 def measure_frames(names: list[str], runs: int) -> None:
@@ -171,9 +177,30 @@ def measure_frames(names: list[str], runs: int) -> None:
         for frames in (4, 8, 16, 32):
             clip = torch.randn(1, frames, 3, *model.backbone.native_size)
             with torch.inference_mode():
-                taken = median_seconds(lambda clip=clip: model(clip), runs)
+                taken = median_seconds(lambda model=model, clip=clip: model(clip), runs)
             base = base or taken / frames
             print(f"{name}: {frames:2} frames {taken:.2f} s, {taken / frames / base:.2f} of the cost per frame at 4")
+
+
+def compare_on_toy_world(seeds: list[int], out: Path, overrides: list[str]) -> None:
+    """Print top-1 of ILA, of the same without alignment, and of mean-pooled frames."""
+    from clipapps.engine import runner
+    from clipapps.engine.config import load_config
+    from clipapps.projects.ila.complexity import measure
+    from clipapps.projects.ila.convert import build_empty
+
+    for name, recipe in RECIPES.items():
+        scores = []
+        for seed in seeds:
+            folder = out / f"{recipe}_{seed}"
+            if not (folder / "metrics.json").is_file():
+                runner.train(load_config(f"ila/{recipe}_tiny_toyworld", overrides), folder, seed=seed, amp=True)
+            scores.append(json.loads((folder / "metrics.json").read_text())["top1"])
+        costs = measure(build_empty(load_config(f"ila/{recipe}_tiny_toyworld", ["model.backbone.input_resolution=64"])))
+        spread = f" (standard deviation {100 * statistics.stdev(scores):.1f})" if len(scores) > 1 else ""
+        print(f"{name}: top-1 {100 * statistics.mean(scores):.1f} %{spread}; {', '.join(f'{x:.3f}' for x in scores)}; "
+              f"{costs.parameters['trained'] / 1e6:.2f} million trained parameters, "
+              f"{costs.macs['total'] / 1e9:.2f} GMACs")
 
 
 def main() -> int:
@@ -181,6 +208,9 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", default=["insert", "model", "frames"], metavar="PART")
     parser.add_argument("--models", nargs="+", default=["B/32", "B/16"], choices=list(CONFIGS))
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/ila_toyworld"))
+    parser.add_argument("--cfg-options", nargs="*", default=[], metavar="A.B=C", help="of the toy-world recipes")
     arguments = parser.parse_args()
     print(machine())
     met = True
@@ -190,6 +220,8 @@ def main() -> int:
         measure_models(arguments.models, arguments.runs)
     if "frames" in arguments.parts:
         measure_frames(arguments.models, arguments.runs)
+    if "toyworld" in arguments.parts:
+        compare_on_toy_world(arguments.seeds, arguments.out, arguments.cfg_options)
     return 0 if met else 1
 
 
