@@ -145,7 +145,7 @@ class BacklitInferencer(Inferencer):
     @torch.inference_mode()
     def light_map(self, pixels: np.ndarray, map_side: int = 0, *, reports: bool = True) -> Tensor:
         """The network's map (H, W) of pixels (H, W, 3) uint8 or uint16 sRGB, after strength and limits."""
-        images = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        images = as_tensor(pixels).permute(2, 0, 1)[None]
         height, width = pixels.shape[:2]
         scale = map_side / min(height, width)
         if 0 < scale < 1:
@@ -164,7 +164,7 @@ class BacklitInferencer(Inferencer):
         """Colors (H, W, 3) uint8 or uint16 divided by a map (H, W), which the protection of highlights may raise."""
         white, divided = float(np.iinfo(colors.dtype).max), np.empty_like(colors)
         for top in range(0, len(colors), _ROWS):
-            rows = torch.from_numpy(colors[top:top + _ROWS]).float() / white
+            rows = as_tensor(colors[top:top + _ROWS]).float() / white
             maps = light_map[top:top + _ROWS, :, None]
             if self.protect_highlights:
                 torch.maximum(maps, rows.amax(dim=2, keepdim=True), out=maps)
@@ -177,6 +177,11 @@ class BacklitInferencer(Inferencer):
         """One frame (H, W, 3) uint8 of a video, `time` in seconds, after those that the smoother has seen."""
         light_map = smoother(self.light_map(frame, map_side, reports=False), gray_of(frame), time)
         return self.divided(frame, light_map.clone())
+
+
+def as_tensor(pixels: np.ndarray) -> Tensor:
+    """An array as a tensor that shares its memory, unless it may not be written, which torch warns of."""
+    return torch.from_numpy(np.require(pixels, requirements="W"))
 
 
 def _check(strength: float, max_gain: float | None, map_side: int | None, smoothing: float) -> None:

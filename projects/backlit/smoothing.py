@@ -16,6 +16,8 @@ from torch import Tensor
 
 #: gray value, 0..1, at whose change the average has lost 63 % of its say; above noise, below what is seen as motion
 _CHANGE = 0.04
+#: part of its neighbors' change that counts for a cell: edges of what moves, which cover little of it, leave no trail
+_SPREAD = 0.3
 #: mean change of the whole picture that counts as a cut
 _CUT = 0.15
 _CELL = 8  # changes are looked for in means over cells of so many pixels, in which noise has gone
@@ -69,7 +71,8 @@ class LightSmoother:
                 self.cuts, self._map, self._last = self.cuts + 1, None, None
             else:
                 share = math.exp(-(time - self._time) / self.seconds) if self.seconds else 0.0
-                shares = share * torch.exp(-((F.max_pool2d(change, 3, stride=1, padding=1) / _CHANGE) ** 2))
+                near = F.max_pool2d(change, 3, stride=1, padding=1)
+                shares = share * torch.exp(-((torch.maximum(change, _SPREAD * near) / _CHANGE) ** 2))
                 gray = gray.lerp(self._gray, shares)
                 wide = F.interpolate(shares, size=light_map.shape, mode="bilinear")[0, 0]
                 relative, level = relative.lerp(self._map, wide), level + share * (self._level - level)

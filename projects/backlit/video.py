@@ -102,4 +102,4 @@ def open_video(inferencer: BacklitInferencer, file: Path, name: str) -> VideoRes
 
 def gray_of(frame: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 RGB -> (H, W) 0..1."""
-    return torch.from_numpy(frame).float() @ (_GRAY / 255)
+    return torch.from_numpy(np.require(frame, requirements="W")).float() @ (_GRAY / 255)
