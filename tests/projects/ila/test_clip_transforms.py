@@ -116,6 +116,29 @@ def test_colors_may_flicker_as_in_the_released_code():
     assert len({frame.tobytes() for frame in frames}) == 4
 
 
+def test_hue_is_shifted_as_torchvision_does():
+    from torchvision.transforms.v2 import functional
+
+    frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+    for share in (-0.4, -0.1, 0.03, 0.25):
+        expected = functional.adjust_hue(steps.as_tensor(frames), share)
+        off = np.abs(steps.with_hue_shifted(frames, share).astype(int) - steps.as_frames(expected))
+        assert off.mean() < 2
+        assert off.max() <= 12
+    assert steps.with_hue_shifted(frames, 0.0) is frames
+
+
+def test_ranges_of_colors():
+    gray = dict(frames=np.full((2, 8, 8, 3), 100, np.uint8), views=1)
+    means = []
+    for seed in range(200):
+        random.seed(seed)
+        means.append(steps.JitterColors(1.0, contrast=0, saturation=0, hue=0)(gray)["frames"].mean())
+    assert 59 <= min(means) < 65
+    assert 135 < max(means) <= 140
+    assert np.mean(means) == pytest.approx(100, abs=4)
+
+
 @pytest.mark.parametrize("step", [steps.JitterColors(0.5), steps.GrayClip(0.5), steps.FlipClip(0.5),
                                   steps.EraseBox(0.5)], ids=lambda step: type(step).__name__)
 def test_probabilities(step):
