@@ -8,7 +8,10 @@ clipapps data check ila/ila_tiny_toyworld_videos
 """
 
 from mmengine.config import read_base
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import EpochBasedTrainLoop
 
+from clipapps.projects.ila.optimization import WarmupCosineLR
 from clipapps.projects.ila.sampling import SegmentSampler, ViewSampler
 from clipapps.projects.ila.transforms import (
     CropCenter,
@@ -51,6 +54,11 @@ model = dict(_ila)
 train_dataloader = dict(
     train_dataloader,
     on_bad_sample="skip",
+    sampler=dict(type=DefaultSampler, shuffle=True),
     dataset=dict(type=ToyWorldVideoFiles, num_videos=1120, split="train", pipeline=_train_pipeline))
 val_dataloader = dict(val_dataloader, dataset=dict(_val_set, pipeline=_val_pipeline))
 test_dataloader = dict(val_dataloader, batch_size=4, dataset=dict(_val_set, pipeline=_test_pipeline))
+# Written films are seen more than once.
+train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=3, val_interval=3)
+param_scheduler = [dict(type=WarmupCosineLR, by_epoch=True, convert_to_iter_based=True, end=3, warmup=1, eta_min=1e-5)]
+default_hooks = dict(checkpoint=dict(interval=1, save_best="top1"))

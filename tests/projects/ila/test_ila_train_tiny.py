@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import EpochBasedTrainLoop
 
 from clipapps.engine import runner
 from clipapps.engine.config import load_config
+from clipapps.projects.ila.hooks import OffsetDecay
 from clipapps.projects.ila.models import ILAClassifier
+from clipapps.projects.ila.optimization import WarmupCosineLR
 from clipapps.toyworld import ToyWorldVideos
 
 SMALL = ["model.backbone.weights=None", "train_dataloader.dataset.num_videos=8", "train_dataloader.dataset.size=32",
          "train_dataloader.batch_size=4", "val_dataloader.dataset.num_videos=4", "val_dataloader.dataset.size=32",
-         "model.alignment.channels=16", "train_cfg.val_interval=1", "param_scheduler.0.warmup=0"]
+         "model.alignment.channels=16"]
 
 
 def test_a_training_goes_on_where_it_stopped_with_the_offset_of_its_epoch(tmp_path, monkeypatch):
     def config(epochs):
-        return load_config("ila/ila_tiny_toyworld", [*SMALL, "param_scheduler.0.end=3",
-                                                     f"train_cfg.max_epochs={epochs}", "custom_hooks.1.decay_from=1"])
+        cfg = load_config("ila/ila_tiny_toyworld", SMALL)
+        cfg.train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=epochs)
+        cfg.train_dataloader.sampler = dict(type=DefaultSampler, shuffle=True)
+        cfg.param_scheduler = [dict(type=WarmupCosineLR, by_epoch=True, convert_to_iter_based=True, end=3)]
+        cfg.custom_hooks = [dict(type=OffsetDecay, decay_from=1)]
+        return cfg
 
     offsets = []
     original = ILAClassifier.set_disturbance

@@ -1,19 +1,19 @@
 """Moving scenes of the toy world: 14 motions that no single frame tells apart, 8 frames of 64 px."""
 
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.optim import OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
+from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
 from torch.optim import AdamW
 
 from clipapps.clip import CLIPBackbone
-from clipapps.projects.ila.hooks import OffsetDecay, SameClassesHook
+from clipapps.projects.ila.hooks import SameClassesHook
 from clipapps.projects.ila.metrics import ILAAccuracy
 from clipapps.projects.ila.models import ILAClassifier
 from clipapps.projects.ila.optimization import ILAParameterGroups, WarmupCosineLR
 from clipapps.projects.ila.preprocessing import ILAPreprocessor
 from clipapps.toyworld import ToyWorldVideos
 
-_epochs = 7
+_steps = 196  # of 16 films; no film is seen twice
 _ila = dict(
     type=ILAClassifier,
     num_frames=8,
@@ -29,8 +29,8 @@ _mean_pool = dict(_ila, alignment=None, integration=None)
 train_dataloader = dict(
     batch_size=16,
     num_workers=0,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    dataset=dict(type=ToyWorldVideos, num_videos=448, frames=8, size=64, split="train"))
+    sampler=dict(type=InfiniteSampler, shuffle=True),
+    dataset=dict(type=ToyWorldVideos, num_videos=16 * _steps, frames=8, size=64, split="train"))
 val_dataloader = dict(
     batch_size=16,
     num_workers=0,
@@ -42,15 +42,15 @@ optim_wrapper = dict(
     optimizer=dict(type=AdamW, lr=3e-3, betas=(0.9, 0.98)),
     constructor=ILAParameterGroups,
     groups=[
-        dict(names=["message_", "temporal_"], lr=3e-3, weight_decay=1e-2),
+        dict(names=["message_"], lr=3e-3, weight_decay=1e-2),
+        dict(names=["temporal_"], lr=6e-4, weight_decay=1e-2),  # the published ratio to the others
         dict(names=["mit.", "head."], lr=3e-3, weight_decay=1e-2),
     ])
-param_scheduler = [dict(type=WarmupCosineLR, by_epoch=True, convert_to_iter_based=True, end=_epochs, warmup=1,
-                        eta_min=1e-5)]
-train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=_epochs, val_interval=7)
+param_scheduler = [dict(type=WarmupCosineLR, end=_steps, warmup=20, eta_min=1e-5)]
+train_cfg = dict(type=IterBasedTrainLoop, max_iters=_steps, val_interval=_steps)
 val_cfg = dict(type=ValLoop)
 test_cfg = dict(type=TestLoop)
 val_evaluator = dict(type=ILAAccuracy)
 test_evaluator = val_evaluator
-custom_hooks = [dict(type=SameClassesHook), dict(type=OffsetDecay, start=0.2, decay_from=5)]
-default_hooks = dict(checkpoint=dict(interval=1, save_best="top1"))
+custom_hooks = [dict(type=SameClassesHook)]
+default_hooks = dict(checkpoint=dict(interval=_steps, save_best="top1"))
