@@ -181,8 +181,10 @@ class Video:
                 if frame.shape != (1, height, width, 3) or complaints():
                     raise _DistrustError(complaints() or f"its frames have the shape {frame.shape[1:]}")
                 yield index, frame[0]
-        except (decord.DECORDError, RuntimeError, IndexError, ValueError) as error:
-            raise _DistrustError(str(error).strip().splitlines()[0]) from error
+        except (_DistrustError, MemoryError):
+            raise
+        except Exception as error:  # its errors share no class
+            raise _DistrustError(_words(error)) from error
 
     def _read_with_av(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         numbers = None if self._times is None else {time: number for number, time in enumerate(self._times)}
