@@ -17,6 +17,7 @@ PROJECT = Project(
         PredictOption("smoothing", "seconds that a video's light is averaged over (default 0.5; 0: each frame alone)",
                       float, "T"),
     ),
+    weights={"paired_free_photos": "assets/paired_free_photos.safetensors"},  # see MODEL_CARD.md
     converter=f"{__name__}.convert:convert_checkpoint",
     extra="backlit",
     modules=tuple(f"{__name__}.{module}" for module in (
