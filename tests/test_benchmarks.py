@@ -25,6 +25,7 @@ def run(*arguments: str) -> str:
     (("training.py", "denseclip/fpn_tiny_toyworld", "--steps", "4", "--batches", "1"), "a save of 400 MiB"),
     (("backbone.py", "--archs", "tiny-rn", "--pairs", "1"), "peak memory"),
     (("startup.py", "--runs", "1"), "import clipapps"),
+    (("backlit.py", "image", "equal", "--threads", "1", "--runs", "1"), "tiles of 100"),
     (("video.py", "--runs", "1", "--workers", "0"), "loader, 0 workers"),
     (("ila.py", "insert", "--runs", "1"), "of the released form"),
 ], ids=lambda value: value[0] if isinstance(value, tuple) else "")

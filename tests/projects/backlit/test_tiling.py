@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from clipapps.errors import UserError
+from clipapps.projects.backlit import tiling
 from clipapps.projects.backlit.network import EnhancementNetwork
 from clipapps.projects.backlit.tiling import tiled_light_map, tiles
 
@@ -30,6 +32,22 @@ def test_equal_to_the_whole_map(network, padding: str, size: tuple[int, int], ti
         whole = network(photo)
     assert whole.std() > 1e-3 or size == (40, 1)
     assert (tiled_light_map(network, photo, tile=tile) - whole).abs().max() <= 1e-5
+
+
+def test_features_that_are_not_kept_are_computed_again(network, monkeypatch: pytest.MonkeyPatch):
+    photo = torch.rand(1, 3, 70, 45)
+    kept = tiled_light_map(network, photo, tile=24)
+    monkeypatch.setattr(tiling, "KEPT_PIXELS", 0)
+    assert (tiled_light_map(network, photo, tile=24) - kept).abs().max() <= 1e-5
+    with torch.no_grad():
+        assert (kept - network(photo)).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_pixels_as_files_store_them(network, dtype: type, white: int):
+    stored = torch.from_numpy(np.random.default_rng(0).integers(0, white, (1, 3, 20, 30), dtype=dtype))
+    expected = tiled_light_map(network, stored.float() / white, tile=16)
+    assert torch.equal(tiled_light_map(network, stored, tile=16), expected)
 
 
 def test_tiles_cover_every_pixel_once():
