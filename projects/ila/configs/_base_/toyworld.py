@@ -13,7 +13,7 @@ from clipapps.projects.ila.optimization import ILAParameterGroups, WarmupCosineL
 from clipapps.projects.ila.preprocessing import ILAPreprocessor
 from clipapps.toyworld import ToyWorldVideos
 
-_steps = 196  # of 16 films; no film is seen twice
+_steps = 288  # of 8 films; no film is seen twice
 _ila = dict(
     type=ILAClassifier,
     num_frames=8,
@@ -27,10 +27,10 @@ _mit = dict(_ila, alignment=None)
 _mean_pool = dict(_ila, alignment=None, integration=None)
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=0,
     sampler=dict(type=InfiniteSampler, shuffle=True),
-    dataset=dict(type=ToyWorldVideos, num_videos=16 * _steps, frames=8, size=64, split="train"))
+    dataset=dict(type=ToyWorldVideos, num_videos=8 * _steps, frames=8, size=64, split="train"))
 val_dataloader = dict(
     batch_size=16,
     num_workers=0,
