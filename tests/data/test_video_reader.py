@@ -245,7 +245,13 @@ def test_overwritten_units():
     unit = bytes([0x65, 7, 0, 0, 3, 9])
     assert units_complaint(len(unit).to_bytes(4, "big") + unit, 4) == ""
     assert units_complaint((len(unit) + 1).to_bytes(4, "big") + unit, 4) == "its data are longer than they can be"
-    assert "overwritten" in units_complaint(bytes([0, 5, 9, 0, 0, 1, 7]), 2)
+    for size, codec, content, is_found in (
+            (2, "h264", [0x41, 0, 0, 1, 7], True), (2, "h264", [0x06, 0, 0, 1, 7], False),  # a picture; what goes along
+            (1, "hevc", [0x26, 1, 0, 0, 0, 7], True), (1, "hevc", [0x4E, 1, 0, 0, 0, 7], False),
+            (1, "h264", [0x41, 9, 0, 0, 0], False), (1, "h264", [0x41, 9, 0, 0, 0, 0], True),  # padded; overwritten
+            (1, "h264", [0, 0, 0, 0], True)):
+        packet = len(content).to_bytes(size, "big") + bytes(content)
+        assert ("overwritten" in units_complaint(packet, size, codec)) == is_found, content
 
 
 @pytest.mark.parametrize(("name", "codec", "kind"), [("a.avi", "mpeg4", "avi"), ("a.mkv", "mpeg4", "matroska,webm"),

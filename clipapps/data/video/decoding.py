@@ -349,7 +349,7 @@ class _PacketCheck:
         if self._end is not None and packet.size and (packet.pos is None or packet.pos >= self._end):
             return "the parts of the file do not follow one another"
         if self._length_size:
-            return units_complaint(bytes(packet), self._length_size)
+            return units_complaint(bytes(packet), self._length_size, self._codec)
         return zeros_complaint(bytes(packet), self._codec)
 
 

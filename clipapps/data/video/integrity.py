@@ -42,16 +42,19 @@ def length_size(codec: str, header: bytes | None) -> int:
     return (header[place] & 3) + 1 if len(header) >= least and header[0] == 1 else 0
 
 
-def units_complaint(packet: bytes, size: int) -> str:
+def units_complaint(packet: bytes, size: int, codec: str = "h264") -> str:
     """Why a packet of length-prefixed units is damaged, as far as its bytes tell; empty where they do not.
+
+    Only units of picture data are looked into: for what else goes along, not every program keeps to the rules.
 
     Args:
         packet: its data.
         size: from `length_size`.
+        codec: FFmpeg's name.
 
-    >>> units_complaint(bytes([0, 0, 0, 3, 9, 0, 7]), 4), units_complaint(bytes([0, 0, 0, 3, 9, 0, 0]), 4)
+    >>> units_complaint(bytes([0, 0, 0, 3, 65, 0, 7]), 4), units_complaint(bytes([0, 0, 0, 3, 65, 0, 0]), 4)
     ('', '')
-    >>> units_complaint(bytes([0, 0, 0, 5, 9, 0, 0, 0, 7]), 4)
+    >>> units_complaint(bytes([0, 0, 0, 5, 65, 0, 0, 0, 7]), 4)
     'its data are overwritten with bytes that no encoder writes'
     """
     place = 0
@@ -62,7 +65,8 @@ def units_complaint(packet: bytes, size: int) -> str:
             return "its data are longer than they can be"
         unit = packet[place:place + length]
         whole = unit.rstrip(b"\0")
-        if len(unit) - len(whole) > _PADDING or any(pattern in whole for pattern in _NEVER):
+        is_padded = len(unit) - len(whole) > _PADDING
+        if _is_picture(unit, codec) and (is_padded or any(pattern in whole for pattern in _NEVER)):
             return "its data are overwritten with bytes that no encoder writes"
         place += length
     return ""
@@ -90,6 +94,12 @@ def end_of_chain(path: str | Path, container: str) -> int | None:
                 return before
             before, place = place, following
     return None
+
+
+def _is_picture(unit: bytes, codec: str) -> bool:
+    """Whether a unit holds a part of a picture; a unit that begins with a zero byte is none that the standard knows."""
+    kind = unit[0] if unit else 0
+    return kind >> 1 & 63 < 32 if codec == "hevc" else 1 <= kind & 31 <= 5 or not kind
 
 
 def zeros_complaint(packet: bytes, codec: str) -> str:
