@@ -19,6 +19,6 @@ model = dict(
                          "fish", "butterfly", "mushroom", "cup", "star", "heart", "red", "blue", "green", "large",
                          "small"]))
 train_cfg = dict(
-    type=BacklitTrainLoop, max_iters=150, val_interval=150,
+    type=BacklitTrainLoop, max_iters=80, val_interval=80,
     schedule=dict(type=CorrectedSchedule, initialize_iters=0, reconstruct_iters=10, enhance_iters=70, refine_iters=0,
                   enhance_extension=10, max_extensions=2, display_every=10, score_window=10, reinit_grace=20))
