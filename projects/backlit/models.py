@@ -153,7 +153,7 @@ class BacklitEnhancer(BaseModel):
             "loss", what is stepped; "identity" (weighted by `identity_weight`); reconstruction: "psnr" in dB;
             guided: "guidance" (weighted by `guidance_weight`), and "objective", which the phase's end is judged by.
         """
-        images = images.contiguous(memory_format=torch.channels_last)  # a fifth faster on a CPU, the same numbers
+        images = images.contiguous(memory_format=torch.channels_last)  # a fifth faster on a CPU
         enhanced, _ = self.enhance(images, self.train_padding)
         with torch.no_grad():
             original = self.towers.levels(images)
