@@ -29,8 +29,8 @@ class VideoReader:
 
     Args:
         path: a file; recognized by content, not by suffix.
-        backend: "auto" decodes with decord and, where that has any complaint, once more with PyAV; "decord" and "av"
-            take one of them alone.
+        backend: "auto" decodes with decord and, where that has any complaint, once more with PyAV, which takes AVI
+            files at once; "decord" and "av" take one of them alone. Turned frames are always PyAV's.
         patience: seconds without a sign of life after which a decoder counts as hung.
         max_pixels: width times height allowed; read from the header, before anything is decoded.
 
