@@ -61,7 +61,7 @@ def answering(function: Callable[P, T]) -> Callable[P, T]:
         with _as_sentences(function.__name__):
             yield from function(*args, **kwargs)  # type: ignore[misc]
 
-    return generator if inspect.isgeneratorfunction(function) else handler  # type: ignore[return-value]
+    return generator if inspect.isgeneratorfunction(function) else handler
 
 
 def picture(path: str | None) -> np.ndarray:
@@ -105,7 +105,7 @@ def picture_input(label: str = "Picture", **options: Any) -> gr.Image:
     settings = {"type": "filepath", "sources": ["upload", "webcam", "clipboard"], "height": 320, **options}
     field = gr.Image(label=label, **settings)
     # Not a subclass: gradio takes those for third-party components, with files of their own for the browser.
-    field.preprocess = lambda payload: payload.path if payload is not None else None
+    field.preprocess = lambda payload: payload.path if payload is not None else None  # type: ignore[method-assign]
     return field
 
 

@@ -19,6 +19,7 @@ PROJECT = Project(
     ),
     weights={"paired_free_photos": "assets/paired_free_photos.safetensors"},  # see MODEL_CARD.md
     converter=f"{__name__}.convert:convert_checkpoint",
+    demo=f"{__name__}.demo:build_tab",
     extra="backlit",
     modules=tuple(f"{__name__}.{module}" for module in (
         "network", "guidance", "models", "datasets", "metrics", "schedule", "loop", "pictures", "paired")),

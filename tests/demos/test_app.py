@@ -137,3 +137,18 @@ def test_a_gray_picture_is_taken(ask, tmp_path) -> None:
     write_image(tmp_path / "gray.png", np.full((40, 50), 90, np.uint8))
     painted, *_ = ask("/segment", tmp_path / "gray.png", "", 0.5)
     assert read_image(painted).shape == (40, 50, 3)
+
+
+def test_a_photo_comes_back_brighter_and_as_a_file(page, ask) -> None:
+    source = page[2] / "backlit" / "coffee.png"
+    (before, after), file, note = ask("/enhance", source, 1.0, 8.0, False)
+    dark, bright = read_image(before).astype(float), read_image(after).astype(float)
+    assert bright.mean() > 1.15 * dark.mean() and bright.shape == dark.shape
+    assert Path(file).suffix == ".png" and read_image(file).shape == read_image(source).shape
+    assert note.startswith("Mean luminance")
+
+
+def test_strength_zero_leaves_a_photo_alone(page, ask) -> None:
+    source = page[2] / "backlit" / "coffee.png"
+    _, file, _ = ask("/enhance", source, 0.0, 8.0, False)
+    assert np.array_equal(read_image(file), read_image(source))

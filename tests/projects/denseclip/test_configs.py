@@ -33,7 +33,8 @@ def load(name: str, *overrides: str):
 def test_the_published_recipes_and_their_baselines_are_there():
     assert set(PUBLISHED) <= set(CONFIGS) and len(TRAINING_FREE) >= 4
     assert {name for name in PUBLISHED if "/denseclip" in name} <= set(PAIRS)
-    assert {"denseclip/denseclip_fpn_tiny_toyworld", "denseclip/denseclip_fpn_tiny_camvid"} <= set(PAIRS)
+    tiny = {"tiny_toyworld", "tiny_vit_toyworld", "tiny_camvid"}
+    assert {f"denseclip/denseclip_fpn_{name}" for name in tiny} <= set(PAIRS)
 
 
 class WordTokenizer:
