@@ -1,7 +1,7 @@
 """Muon for the matrices of transformer blocks and AdamW for all else, as one optimizer.
 
 Muon (K. Jordan et al., 2024, kellerjordan.github.io/posts/muon) makes the update of a matrix orthogonal. The tiny ViT
-reaches with it in 8,000 pictures what takes AdamW more than 20,000.
+learns shapes with it in clearly fewer pictures than with AdamW (MODEL_CARD.md has the probes).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     clipapps train pretrain/clip_vit_tiny_toyworld
 
 On captions alone a ViT of this size learns colors and hardly any shape: the teacher's answers make shape count, its
-dense map shows where what is, and Muon gets there with a third of the pictures. The student sees half the teacher's
+dense map shows where what is, and Muon needs fewer pictures than AdamW. The student sees half the teacher's
 resolution, 8 x 8 patches; `_refine` goes on at both.
 """
 
