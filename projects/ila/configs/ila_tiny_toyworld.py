@@ -1,4 +1,4 @@
-"""Implicit learnable alignment in the built-in tiny CLIP on moving toy scenes: minutes on two CPU cores.
+"""Implicit learnable alignment in the built-in tiny CLIP on moving toy scenes: ten minutes of one core.
 
 clipapps train ila/ila_tiny_toyworld
 """
