@@ -42,6 +42,23 @@ class Request:
     config: str | None = None
     overrides: Sequence[str] = ()
 
+    def released_state(self, own_prefix: str) -> dict[str, Tensor]:
+        """The tensors under the authors' names, without the prefix that training on several GPUs gives them.
+
+        Args:
+            own_prefix: how names begin in this package alone.
+
+        Raises:
+            WeightsError: no state dict, or one of this package's own.
+        """
+        state = checkpoint.state_dict_of(self.content, str(self.source))
+        if all(name.startswith("module.") for name in state):
+            state = {name.removeprefix("module."): value for name, value in state.items()}
+        if any(name.startswith(own_prefix) for name in state):
+            raise WeightsError(f"{self.source} has this package's own names already: use it as it is, or write "
+                               f"clipapps convert {self.source} without a project to make it safetensors.")
+        return dict(state)
+
 
 @dataclass(frozen=True)
 class Converted:

@@ -45,13 +45,7 @@ def convert_checkpoint(request: Request) -> Converted:
     Raises:
         WeightsError: a table of what is missing, unexpected, or of another shape, in the checkpoint's own names.
     """
-    source = str(request.source)
-    state = checkpoint.state_dict_of(request.content, source)
-    if all(name.startswith("module.") for name in state):  # trained on several GPUs
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    if any(name.startswith("backbone.model.") for name in state):
-        raise WeightsError(f"{source} has this package's own names already: use it as it is, or write clipapps convert "
-                           f"{source} without a project to make it safetensors.")
+    state = request.released_state("backbone.model.")
     name = request.config or f"denseclip/{recognize(state)}"
     changes = [change for change in request.overrides if not change.startswith(CLIP_WEIGHTS)]
     shipped, notes = is_shipped(name, changes), []
@@ -64,7 +58,7 @@ def convert_checkpoint(request: Request) -> Converted:
         model = build_empty(cfg, with_clip)
         notes.append("class names: those that the checkpoint carries")
     converted = fill_unused(convert_model(state), model)
-    check_complete(converted, model, f"{source} as {name}")
+    check_complete(converted, model, f"{request.source} as {name}")
     if "text_encoder.positional_embedding" in state and not with_clip:
         free = len(state["text_encoder.positional_embedding"]) - state["contexts"].shape[1] - 2
         notes.append(f"names of more than {free} tokens need CLIP's own positions: convert again with "

@@ -16,8 +16,9 @@ from clipapps.clip import CLIPBackbone
 from clipapps.engine.config import load_config
 from clipapps.engine.config_name import name_of
 from clipapps.engine.export import Exportable, Request
+from clipapps.engine.trained_config import config_of_weights
 from clipapps.errors import UserError, WeightsError
-from clipapps.projects.denseclip.inferencer import checked_names, find_config, load_segmentor, trained_short_side
+from clipapps.projects.denseclip.inferencer import checked_names, load_segmentor, trained_short_side
 from clipapps.projects.denseclip.maskclip import MaskCLIPSegmentor
 from clipapps.projects.denseclip.mmseg_parts import Upsample
 from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor
@@ -117,7 +118,7 @@ def make_exportable(request: Request) -> Exportable:
 
 def _config(request: Request) -> Config:
     if request.weights is not None:
-        return find_config(request.weights, request.config)
+        return config_of_weights("denseclip", request.weights, request.config)
     if request.config is None:
         raise UserError("Exporting needs --weights, or a training-free config such as denseclip/maskclip_tiny_toyworld "
                         "instead of the project.")

@@ -7,8 +7,9 @@ from typing import Any
 
 from mmengine.registry import init_default_scope
 
+from clipapps.engine.trained_config import config_of_weights
 from clipapps.inference import Inferencer
-from clipapps.projects.denseclip.inferencer import DenseCLIPInferencer, find_config
+from clipapps.projects.denseclip.inferencer import DenseCLIPInferencer
 from clipapps.registry import MODELS
 
 
@@ -18,7 +19,8 @@ def open_inferencer(weights: str | Path | None = None, device: Any = "cpu", **op
     Raises:
         WeightsError: the weights cannot be used.
     """
-    if weights is not None and _is_detector(find_config(weights, options.get("config")).model["type"]):
+    if weights is not None and _is_detector(
+            config_of_weights("denseclip", weights, options.get("config")).model["type"]):
         from clipapps.projects.denseclip.detection.inferencer import DetectionInferencer
 
         return DetectionInferencer(weights, device, **options)

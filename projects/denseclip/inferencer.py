@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,22 +16,24 @@ from mmengine.registry import init_default_scope
 from PIL import Image as PILImage
 from torch import Tensor
 
-from clipapps.clip.tiny import builtin_weights
 from clipapps.engine import checkpoint
 from clipapps.engine.atomic import atomic_file
-from clipapps.engine.config import list_configs, load_config
-from clipapps.errors import UserError, WeightsError
+from clipapps.engine.builtin_words import warn_of_unknown_words
+from clipapps.engine.config import load_config
+from clipapps.engine.trained_config import config_of_weights
+from clipapps.errors import UserError
 from clipapps.inference import Image, Inferencer, Result
 from clipapps.projects.denseclip.maskclip import MaskCLIPSegmentor
 from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor
 from clipapps.registry import MODELS
-from clipapps.toyworld import known_words, split_words
 from clipapps.visualization.masks import distinct_colors, legend, overlay
 from clipapps.visualization.panels import stacked
 
 TINY_ARCH = "tiny-rn"
 TRAINING_FREE = "denseclip/maskclip_tiny_toyworld"  # what runs without weights
 MIN_LEGEND_WIDTH = 320
+FOR_PHOTOGRAPHS = ("for photographs use clipapps.load('denseclip', arch='ViT-B-16-quickgelu', clip_weights='openai', "
+                   "classes=[...])")
 #: larger pictures are scaled down to this many pixels before the backbone sees them
 MAX_MODEL_PIXELS = 4_000_000
 
@@ -123,7 +124,7 @@ class DenseCLIPInferencer(Inferencer):
         names = checked_names(classes) if classes is not None else None
         self.segmentor: CLIPSegmentor | MaskCLIPSegmentor
         if weights is not None:
-            cfg = find_config(weights, config)
+            cfg = config_of_weights("denseclip", weights, config)
             self.segmentor = load_segmentor(cfg, weights)
             arch, self.short_side = cfg.model.backbone.arch, short_side or trained_short_side(cfg)
             self.label = checkpoint.read_metadata(weights).get("config") or Path(cfg.filename).stem
@@ -142,7 +143,7 @@ class DenseCLIPInferencer(Inferencer):
         has_decoder = self.class_names == trained and isinstance(self.segmentor, CLIPSegmentor)
         self.method = f"{self.label}, {'decoder' if has_decoder else 'score maps'}"
         self.palette = distinct_colors(len(self.class_names))
-        self.unknown_words = find_unknown_words(self.class_names) if arch == TINY_ARCH else []
+        self.unknown_words = warn_of_unknown_words(self.class_names, arch, FOR_PHOTOGRAPHS) if arch == TINY_ARCH else []
 
     def predict(self, image: Image, name: str) -> SegmentationResult:
         """One RGB image -> its segmentation at the image's own size."""
@@ -172,40 +173,6 @@ def checked_names(classes: Sequence[str]) -> tuple[str, ...]:
     if not names or "" in names or len(set(names)) < len(names):
         raise UserError(f"`classes` needs at least one name, none of them empty or repeated; it is {list(classes)}.")
     return names
-
-
-def find_unknown_words(class_names: Sequence[str]) -> list[str]:
-    """Words that the tiny CLIP never saw, which it is said to the user in a warning."""
-    file = builtin_weights(TINY_ARCH)
-    seen = checkpoint.read_metadata(file).get("seen_words", "").split() if file.is_file() else []
-    known = set(seen) or known_words()
-    unknown = list(dict.fromkeys(word for name in class_names for word in split_words(name) if word not in known))
-    if unknown:
-        logging.getLogger("clipapps").warning(
-            "The tiny CLIP knows only the toy world; it never saw: %s. Expect no sense there; for photographs use "
-            "clipapps.load('denseclip', arch='ViT-B-16-quickgelu', clip_weights='openai', classes=[...]).",
-            ", ".join(unknown))
-    return unknown
-
-
-def find_config(weights: str | Path, config: str | Path | None) -> Config:
-    """The config of trained weights: as given, `config.py` beside them, or by the name that they carry.
-
-    Raises:
-        WeightsError: none of the three, or no such weights.
-    """
-    if not Path(weights).is_file():
-        raise WeightsError(f"There is no weights file {weights}.")
-    beside = Path(weights).parent / "config.py"
-    if config is None and beside.is_file():
-        config = beside
-    if config is None:
-        name = checkpoint.read_metadata(weights).get("config")
-        config = f"denseclip/{name}"
-        if config not in list_configs():
-            raise WeightsError(f"{weights} does not say which config it belongs to, and there is no config.py beside "
-                               "it; keep it in its training folder.")
-    return load_config(str(config))
 
 
 def load_segmentor(cfg: Config, weights: str | Path) -> CLIPSegmentor:

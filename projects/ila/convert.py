@@ -106,17 +106,11 @@ def convert_checkpoint(request: Request) -> Converted:
     Raises:
         WeightsError: a table of what is missing, unexpected, or of another shape, in the checkpoint's own names.
     """
-    source = str(request.source)
-    state = checkpoint.state_dict_of(request.content, source)
-    if all(name.startswith("module.") for name in state):  # trained on several GPUs
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    if any(name.startswith(CLIP) for name in state):
-        raise WeightsError(f"{source} has this package's own names already: use it as it is, or write clipapps convert "
-                           f"{source} without a project to make it safetensors.")
+    state = request.released_state(CLIP)
     name = request.config or f"ila/{recognize(state)}"
     cfg = load_config(name, request.overrides)
     converted = convert_model(state)
-    check_complete(converted, build_empty(cfg), f"{source} as {name}")
+    check_complete(converted, build_empty(cfg), f"{request.source} as {name}")
     return Converted(converted, cfg, is_shipped=is_shipped(name, request.overrides))
 
 

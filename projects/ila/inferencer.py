@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +15,16 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from clipapps.clip.tiny import builtin_weights
 from clipapps.clip.weights import BUILTIN
 from clipapps.data.images import png_bytes
 from clipapps.data.inputs import list_files, unique_names
 from clipapps.data.video import VIDEO_SUFFIXES, VideoReader
 from clipapps.engine import checkpoint
 from clipapps.engine.atomic import atomic_file, write_text
-from clipapps.engine.config import list_configs, load_config
-from clipapps.errors import UserError, WeightsError
+from clipapps.engine.builtin_words import warn_of_unknown_words
+from clipapps.engine.config import load_config
+from clipapps.engine.trained_config import config_of_weights
+from clipapps.errors import UserError
 from clipapps.inference import Image, Inferencer, Result
 from clipapps.projects.ila import pictures
 from clipapps.projects.ila.heads import TextHead
@@ -39,9 +39,9 @@ from clipapps.projects.ila.windows import (
     film_frames,
 )
 from clipapps.registry import MODELS
-from clipapps.toyworld import known_words, split_words
 
 ZERO_SHOT = "ila/zero_shot_tiny_toyworld"  # what runs without weights
+FOR_REAL_VIDEOS = "for real videos use --arch ViT-B-32-quickgelu --clip-weights openai, or trained weights"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class ILAInferencer(Inferencer):
             self.model.backbone.init_weights()
             self.method = f"zero-shot, CLIP {cfg.model.backbone.arch}"
         else:
-            cfg = find_config(weights, config)
+            cfg = config_of_weights("ila", weights, config)
             self.model = MODELS.build(cfg.model)
             checkpoint.load_weights(self.model, weights)
             self.method = checkpoint.read_metadata(weights).get("config") or Path(str(cfg.filename)).stem
@@ -169,7 +169,8 @@ class ILAInferencer(Inferencer):
         self.side, self.margin = view_of(cfg, self.model, is_own=arch is None)
         self.class_names = self._choose(classes, cfg)
         is_tiny = isinstance(self.model.head, TextHead) and cfg.model.backbone.weights == BUILTIN
-        self.unknown_words = find_unknown_words(self.class_names, cfg.model.backbone.arch) if is_tiny else []
+        self.unknown_words = warn_of_unknown_words(
+            self.class_names, cfg.model.backbone.arch, FOR_REAL_VIDEOS) if is_tiny else []
 
     def _choose(self, classes: Sequence[str] | None, cfg: Config) -> tuple[str, ...]:
         if isinstance(classes, str):
@@ -251,38 +252,6 @@ class ILAInferencer(Inferencer):
         scores = self.model.classify(features).float().softmax(dim=-1)[0].cpu().numpy()
         points = features.aligned[self.layer].points[0].float().cpu().numpy() if features.aligned else None
         return scores, points
-
-
-def find_config(weights: str | Path, config: str | Path | None) -> Config:
-    """The config of trained weights: as given, `config.py` beside them, or by the name that they carry.
-
-    Raises:
-        WeightsError: none of the three, or no such weights.
-    """
-    if not Path(weights).is_file():
-        raise WeightsError(f"There is no weights file {weights}.")
-    beside = Path(weights).parent / "config.py"
-    if config is None and beside.is_file():
-        config = beside
-    if config is None:
-        config = f"ila/{checkpoint.read_metadata(weights).get('config')}"
-        if config not in list_configs():
-            raise WeightsError(f"{weights} does not say which config it belongs to, and there is no config.py beside "
-                               "it; keep it in its training folder.")
-    return load_config(str(config))
-
-
-def find_unknown_words(class_names: Sequence[str], arch: str) -> list[str]:
-    """Words that the tiny CLIP never saw; they are named in a warning."""
-    file = builtin_weights(arch)
-    seen = checkpoint.read_metadata(file).get("seen_words", "").split() if file.is_file() else []
-    known = set(seen) or known_words()
-    unknown = list(dict.fromkeys(word for name in class_names for word in split_words(name) if word not in known))
-    if unknown:
-        logging.getLogger("clipapps").warning(
-            "The tiny CLIP knows only the toy world; it never saw: %s. Expect no sense there; for real videos use "
-            "--arch ViT-B-32-quickgelu --clip-weights openai, or trained weights.", ", ".join(unknown))
-    return unknown
 
 
 def view_of(cfg: Config, model: ILAClassifier, *, is_own: bool = True) -> tuple[int, float]:

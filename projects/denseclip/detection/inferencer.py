@@ -13,12 +13,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from clipapps.engine import checkpoint
+from clipapps.engine.trained_config import config_of_weights
 from clipapps.errors import UserError
 from clipapps.inference import Image, Inferencer, Result
 from clipapps.projects.denseclip.detection.masks import encode_mask
 from clipapps.projects.denseclip.detection.models import CLIPDetector
 from clipapps.projects.denseclip.detection.transforms import PackDetection, ResizeInstances
-from clipapps.projects.denseclip.inferencer import find_config
 from clipapps.registry import MODELS, TRANSFORMS
 from clipapps.visualization.instances import Instances, draw_instances
 from clipapps.visualization.masks import distinct_colors, legend
@@ -80,7 +80,7 @@ class DetectionInferencer(Inferencer):
     def __init__(self, weights: str | Path, device: torch.device | str = "cpu", *, config: str | Path | None = None,
                  classes: Sequence[str] | None = None, min_score: float = 0.3) -> None:
         self.device, self.min_score = torch.device(device), min_score
-        cfg = find_config(weights, config)
+        cfg = config_of_weights("denseclip", weights, config)
         init_default_scope("clipapps")
         self.detector: CLIPDetector = MODELS.build(cfg.model)
         checkpoint.load_weights(self.detector, weights)
