@@ -7,6 +7,7 @@ import torch
 
 from clipapps.engine.checkpoint import save_weights
 from clipapps.engine.config import load_config
+from clipapps.engine.run_config import portable
 from clipapps.engine.trained_config import config_of_weights
 from clipapps.errors import WeightsError
 
@@ -28,7 +29,7 @@ def test_the_name_that_weights_carry(weights) -> None:
 
 def test_a_config_beside_them_comes_first_and_a_named_one_before_it(weights, tmp_path) -> None:
     file = weights(config=NAME)
-    load_config(f"denseclip/{NAME}", ["train_cfg.max_iters=7"]).dump(tmp_path / "config.py")
+    portable(load_config(f"denseclip/{NAME}", ["train_cfg.max_iters=7"])).dump(tmp_path / "config.py")
     assert config_of_weights("denseclip", file).train_cfg.max_iters == 7
     assert config_of_weights("denseclip", file, f"denseclip/{NAME}").train_cfg.max_iters == 240
 
