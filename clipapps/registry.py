@@ -32,6 +32,8 @@ class LazyRegistry(Registry):
     def get(self, key: str) -> Any:
         """The class or function registered under `key`, or None."""
         scope, name = self.split_scope_key(key)
+        if "." in name and (found := _imported(key if scope == self.scope else f"{self.scope}.{key}")) is not None:
+            return found
         if scope in (None, self.scope) and not self._is_known(name):
             for module in _modules_for(name):
                 with contextlib.suppress(ImportError):  # a plugin without its extra hurts nobody else
@@ -47,6 +49,21 @@ class LazyRegistry(Registry):
                 return True
             node = node.parent
         return "." in name  # a dotted path is imported by mmengine itself
+
+
+def _imported(path: str) -> Any:
+    """What a dotted path inside this package names; None for other paths.
+
+    mmengine takes the first word, "clipapps", for a scope and imports the rest: beside a checkout that finds
+    "projects.denseclip.models" a second time, under another name.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{path}.".startswith(f"{error.name}."):
+            return None
+        raise
 
 
 def _modules_for(name: str) -> Iterator[str]:
