@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from clipapps.clip.prompts import fill_templates
 from clipapps.clip.text_cache import VersionedCache
 from clipapps.clip.text_towers import TextTower
 from clipapps.clip.weights import find_weights, load_into, read_state
-from clipapps.errors import UserError, did_you_mean
+from clipapps.errors import UserError, WeightsError, did_you_mean
 from clipapps.registry import MODELS
 
 DENSE_MODES = ("projected", "value", None)
@@ -182,11 +183,17 @@ class CLIPBackbone(nn.Module):
         """Load the weights named at construction, once (reads a file; may download)."""
         if not self._weights_pending:
             return
-        path = find_weights(self._arch, str(self.weights))
+        path = self.weights_file()
         load_into(self.model, read_state(path, self.model), source=str(path.name),
                   position_key=self._image_tower.position_key, num_prefix=self._prefix_rows(),
                   interpolation=self._image_tower.options.position_interpolation)
         self._weights_pending = False
+
+    def weights_file(self) -> Path:
+        """The local file of the weights named at construction (may download); raises WeightsError without one."""
+        if self.weights is None:
+            raise WeightsError("This backbone has random weights, and no file of them.")
+        return find_weights(self._arch, str(self.weights))
 
     # ---- images -----------------------------------------------------------------------------------------------
 

@@ -101,6 +101,8 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True, *,
                  content: Mapping[str, Any] | None = None) -> None:
     """Put the weights of a file into a model; accepts safetensors, plain state dicts and mmengine checkpoints.
 
+    A file of `trained_part.save_trained_part` is completed by the model's own CLIP.
+
     Args:
         model: a model of the class the weights come from.
         path: the file; a leading "module." of distributed training is dropped from its names.
@@ -113,6 +115,10 @@ def load_weights(model: nn.Module, path: str | Path, strict: bool = True, *,
     state = state_dict_of(load(path) if content is None else content, str(path))
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if (files := read_metadata(path).get("clip_files")) is not None:
+        from clipapps.engine.clip_files import add_clip  # late: it imports all of CLIP
+
+        state = add_clip(model, state, files, path)
     own = model.state_dict()
     misfits = {name for name in state if name in own and own[name].shape != state[name].shape}
     missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
