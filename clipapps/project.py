@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -88,10 +89,15 @@ class Project:
     weights: dict[str, str] = field(default_factory=dict)
     extra: str | None = None
 
-    def shipped_weights(self) -> Path | None:
-        """The file of the default weights, where the project ships any."""
-        package = importlib.import_module(self.package).__file__
-        return Path(str(package)).parent / next(iter(self.weights.values())) if self.weights else None
+    def shipped_weights(self, name: str | None = None) -> Path | None:
+        """The file of shipped weights by name, of the default ones without; None where the project has no such."""
+        file = self.weights.get(name) if name else next(iter(self.weights.values()), None)
+        return Path(str(importlib.import_module(self.package).__file__)).parent / file if file else None
+
+    def weights_file(self, weights: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+        """A checkpoint's path as it is, or the file of shipped weights of that name; None stays None."""
+        shipped = None if weights is None or Path(weights).exists() else self.shipped_weights(str(weights))
+        return shipped or weights
 
     def part(self, name: str) -> Any:
         """What "inferencer", "converter", "exporter" or "demo" names, imported; raises UserError when there is none."""

@@ -28,9 +28,13 @@ def add_parser(subparsers: Subparsers) -> None:
                 "clipapps predict backlit holidays/ --recursive --strength 0.8 --out brighter")
     parser.add_argument("project", metavar="PROJECT", help="a name from `clipapps list projects`")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files or folders")
-    parser.add_argument("--weights", metavar="W", help="a checkpoint of this project (default: the shipped weights)")
+    parser.add_argument("--weights", metavar="W",
+                        help="a checkpoint of this project, or a name from `clipapps list weights` (default: the "
+                             "shipped weights)")
     parser.add_argument("--out", metavar="D", default="outputs", help="folder for the results (default: outputs)")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, or auto (default)")
+    parser.add_argument("--precision", default="float32", metavar="P",
+                        help="float32 (default), bfloat16, or float16 on a GPU")
     parser.add_argument("--recursive", action="store_true",
                         help="sub-folders as well; the results lie in sub-folders of the same names")
     parser.add_argument("--overwrite", action="store_true",
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"There is no file or folder {missing[0]}.")
     project = get_project(args.project)
     options = _options(project, args)
-    inferencer = load(project.name, args.weights, device=args.device, **options)
+    inferencer = load(project.name, args.weights, device=args.device, precision=args.precision, **options)
     jobs, ledger = _plan(args, inferencer, options)
     if args.overwrite:
         todo = jobs
@@ -99,10 +103,12 @@ def _plan(args: argparse.Namespace, inferencer: Inferencer, options: dict[str, A
     from clipapps import __version__
     from clipapps.data.inputs import plan_jobs
     from clipapps.engine.ledger import Ledger
+    from clipapps.project import get_project
 
-    facts = os.stat(args.weights) if args.weights else None
-    weights = [os.path.abspath(args.weights), facts.st_size, facts.st_mtime_ns] if facts else __version__
-    ledger = Ledger(args.out, dict(project=args.project, weights=weights, options=options))
+    file = get_project(args.project).weights_file(args.weights)
+    facts = os.stat(file) if file else None
+    weights = [os.path.abspath(file), facts.st_size, facts.st_mtime_ns] if file and facts else __version__
+    ledger = Ledger(args.out, dict(project=args.project, weights=weights, options=options, precision=args.precision))
     return plan_jobs(args.inputs, args.out, suffixes=inferencer.suffixes, is_recursive=args.recursive,
                      skipped=ledger.outputs), ledger
 

@@ -32,9 +32,18 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     image = open_image(path, max_pixels=max_pixels)
     try:
-        return _to_rgb(_upright(image))
+        return rgb_of(image)
     except Exception as error:
         raise BadSampleError(f"{path} cannot be decoded: {_words(error)}.") from error
+
+
+def rgb_of(image: Image.Image) -> np.ndarray:
+    """A Pillow image as (H, W, 3) uint8 RGB, as `read_image` gives it; raises ValueError for floating-point values.
+
+    >>> rgb_of(Image.new("LA", (3, 2), (0, 0)))[0, 0]  # transparent, so the white behind it
+    array([255, 255, 255], dtype=uint8)
+    """
+    return _to_rgb(_upright(image))
 
 
 def open_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:

@@ -36,7 +36,7 @@ def list_files(path: str | os.PathLike[str], suffixes: Collection[str] = IMAGE_S
         if not files:
             hint = "" if is_recursive or not any(entry.is_dir() for entry in path.iterdir()) else \
                 "; --recursive looks into its sub-folders"
-            raise DataError(f"The folder {path} holds no images; expected files ending in "
+            raise DataError(f"The folder {path} holds nothing to work on; expected files ending in "
                             f"{', '.join(sorted(suffixes))}{hint}.")
         return files
     if not path.is_file():

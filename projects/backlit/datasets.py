@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clipapps.data.images import read_image
+from clipapps.data.inputs import list_files
 from clipapps.errors import BadSampleError, ConfigError, DataError
-from clipapps.inference import list_image_files
 from clipapps.projects.backlit.augmentation import augment, sample_draw
 from clipapps.registry import DATASETS
 from clipapps.toyworld import SceneSpec, render, sample_scene
@@ -291,7 +291,7 @@ def list_folder(folder: str) -> list[Path]:
     if not Path(folder).is_dir():
         raise DataError(f"There is no folder {folder}; set the data set's folders, for example "
                         "train_dataloader.dataset.backlit=DIR train_dataloader.dataset.well_lit=DIR.")
-    return list_image_files(folder)
+    return list_files(folder)
 
 
 def _checked_count(number: int) -> int:

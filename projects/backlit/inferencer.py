@@ -17,7 +17,7 @@ from clipapps.data.inputs import list_files, unique_names
 from clipapps.data.video import VIDEO_SUFFIXES
 from clipapps.engine.atomic import atomic_file, write_json
 from clipapps.errors import UserError, WeightsError
-from clipapps.inference import Image, Inferencer, Result, iterate_images
+from clipapps.inference import Image, Inferencer, Result
 from clipapps.project import get_project
 from clipapps.projects.backlit.metrics import luminance
 from clipapps.projects.backlit.models import load_network, to_bytes
@@ -121,8 +121,7 @@ class BacklitInferencer(Inferencer):
         """
         items = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
         if not all(isinstance(item, str | os.PathLike) for item in items):
-            for name, image, _ in iterate_images(inputs):
-                yield self.predict(image, name)
+            yield from super().stream(inputs)
             return
         files = [file for item in items for file in list_files(item, self.suffixes)]
         for name, file in zip(unique_names(files), files, strict=True):
@@ -142,9 +141,12 @@ class BacklitInferencer(Inferencer):
         return EnhancementResult(name, photo.preview(photo.colors), self.divided(photo.colors, light_map),
                                  light_map.numpy(), photo)
 
-    @torch.inference_mode()
     def light_map(self, pixels: np.ndarray, map_side: int = 0, *, reports: bool = True) -> Tensor:
         """The network's map (H, W) of pixels (H, W, 3) uint8 or uint16 sRGB, after strength and limits."""
+        with self.computing():
+            return self._light_map(pixels, map_side, reports)
+
+    def _light_map(self, pixels: np.ndarray, map_side: int, reports: bool) -> Tensor:
         images = as_tensor(pixels).permute(2, 0, 1)[None]
         height, width = pixels.shape[:2]
         scale = map_side / min(height, width)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clipapps.data.images import read_image
+from clipapps.data.inputs import list_files
 from clipapps.errors import DataError
-from clipapps.inference import list_image_files
 from clipapps.projects.backlit.backlighting import BacklightingRanges, backlight
 from clipapps.projects.backlit.datasets import LightingPairs, draw_scene, to_tensor
 from clipapps.projects.backlit.models import load_network, predictions
@@ -69,7 +69,7 @@ class SyntheticPairs(Dataset):
     def __init__(self, num_samples: int, size: int = 128, folders: Sequence[str] = (), toyworld: float = 0.1,
                  seed: int = 0, ranges: dict[str, Any] | None = None) -> None:
         self.num_samples, self.size, self.toyworld, self.seed = num_samples, size, toyworld, seed
-        self.files = [*(file for folder in folders for file in list_image_files(folder)),
+        self.files = [*(file for folder in folders for file in list_files(folder)),
                       *installed_photos(TRAIN_PHOTOS)]
         self.ranges, self.spec = BacklightingRanges(**(ranges or {})), make_spec({"max_objects": 4})
         if not self.files:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from clipapps.data.video import VideoReader
+from clipapps.data.video.remux import VideoCopy, target_suffix
 from clipapps.engine.atomic import write_json
 from clipapps.inference import Image, Result
-from clipapps.projects.backlit.remux import VideoCopy, target_suffix
 from clipapps.projects.backlit.smoothing import LightSmoother
 from clipapps.visualization.panels import side_by_side
 

@@ -61,10 +61,14 @@ class SegmentationResult(Result):
 
     def plot(self) -> Image:
         """The picture under its mask's colors, with a legend of the classes in it."""
-        painted = overlay(self.image, self.mask, self.palette)
+        painted = self.annotated()
         present = np.unique(self.mask).tolist()
         names, colors = [self.class_names[i] for i in present], [self.palette[i] for i in present]
         return stacked([painted, legend(names, colors, width=max(painted.shape[1], MIN_LEGEND_WIDTH))])
+
+    def annotated(self) -> Image:
+        """The picture under its mask's colors."""
+        return overlay(self.image, self.mask, self.palette)
 
     def to_dict(self) -> dict[str, Any]:
         """Share of the pixels and mean confidence of each class in the picture, largest first."""
@@ -74,8 +78,7 @@ class SegmentationResult(Result):
             classes.append(dict(index=index, name=self.class_names[index], share=round(float(pixels.mean()), 4),
                                 confidence=round(float(self.confidence[pixels].mean()), 4)))
         classes.sort(key=lambda entry: -entry["share"])
-        return dict(size=list(self.mask.shape), method=self.method, classes=classes, unknown_words=self.unknown_words,
-                    mask=f"{self.name}_mask.png")
+        return dict(size=list(self.mask.shape), method=self.method, classes=classes, unknown_words=self.unknown_words)
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the picture, its facts, and `<name>_mask.png`: class indices, shown in the legend's colors."""
@@ -147,20 +150,28 @@ class DenseCLIPInferencer(Inferencer):
 
     def predict(self, image: Image, name: str) -> SegmentationResult:
         """One RGB image -> its segmentation at the image's own size."""
-        images = self._prepare(image)
-        logits = self.segmentor.inference(images, [dict(img_shape=images.shape[2:], ori_shape=images.shape[2:])])
-        logits = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)[0]
-        confidence, mask = logits.softmax(dim=0).max(dim=0)
-        ids = mask.cpu().numpy().astype(np.uint8 if len(self.class_names) <= 256 else np.uint16)
-        return SegmentationResult(name, image, ids, confidence.cpu().numpy(), self.class_names, self.palette,
-                                  self.method, self.unknown_words)
+        return self.predict_batch([image], [name])[0]
 
-    def _prepare(self, image: Image) -> Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
-        height, width = image.shape[:2]
+    def predict_batch(self, images: Sequence[Image], names: Sequence[str]) -> list[SegmentationResult]:
+        """RGB images of one size -> their segmentations."""
+        prepared = self._prepare(np.stack(images))
+        facts = [dict(img_shape=prepared.shape[2:], ori_shape=prepared.shape[2:]) for _ in images]
+        logits = self.segmentor.inference(prepared, facts).float()
+        kind, results = np.uint8 if len(self.class_names) <= 256 else np.uint16, []
+        for image, name, own in zip(images, names, logits, strict=True):  # one by one: full-size logits are large
+            full = F.interpolate(own[None], size=image.shape[:2], mode="bilinear", align_corners=False)[0]
+            confidence, mask = full.softmax(dim=0).max(dim=0)
+            results.append(SegmentationResult(name, image, mask.cpu().numpy().astype(kind), confidence.cpu().numpy(),
+                                              self.class_names, self.palette, self.method, self.unknown_words))
+        return results
+
+    def _prepare(self, images: np.ndarray) -> Tensor:
+        """(B, H, W, 3) uint8 -> normalized (B, 3, h, w) of the size that the model reads."""
+        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
+        height, width = images.shape[1:3]
         scale = self.short_side / min(height, width) if self.short_side else 1.0
         scale = min(scale, (MAX_MODEL_PIXELS / (height * width)) ** 0.5)
-        size = [max(self.clip.stride, round(side * scale)) for side in image.shape[:2]]
+        size = [max(self.clip.stride, round(side * scale)) for side in (height, width)]
         return self.clip.normalize(F.interpolate(pixels, size=size, mode="bilinear", antialias=True).clamp(0, 1))
 
 

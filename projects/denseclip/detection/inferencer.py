@@ -45,9 +45,13 @@ class DetectionResult(Result):
     palette: Sequence[Sequence[int]]
     method: str = ""
 
+    def annotated(self) -> Image:
+        """The picture with masks, boxes, names and scores."""
+        return draw_instances(self.image, self.instances, self.class_names, self.palette)
+
     def plot(self) -> Image:
-        """The picture with masks, boxes, names and scores, and a legend of the classes in it."""
-        drawn = draw_instances(self.image, self.instances, self.class_names, self.palette)
+        """The annotated picture, and a legend of the classes in it."""
+        drawn = self.annotated()
         present = sorted(set(self.instances.labels.tolist()))
         names, colors = [self.class_names[i] for i in present], [self.palette[i] for i in present]
         return stacked([drawn, legend(names, colors, width=max(drawn.shape[1], MIN_LEGEND_WIDTH))])
@@ -95,13 +99,25 @@ class DetectionInferencer(Inferencer):
 
     def predict(self, image: Image, name: str) -> DetectionResult:
         """One RGB image -> its objects."""
+        return self.predict_batch([image], [name])[0]
+
+    def predict_batch(self, images: Sequence[Image], names: Sequence[str]) -> list[DetectionResult]:
+        """RGB images of one size -> their objects."""
+        packed = [self._packed(image) for image in images]
+        batch = self.detector.data_preprocessor({key: [sample[key] for sample in packed]
+                                                 for key in ("inputs", "data_samples")})
+        return [self._result(image, name, sample.pred_instances)
+                for image, name, sample in zip(images, names, self.detector.predict(**batch), strict=True)]
+
+    def _packed(self, image: Image) -> dict[str, Any]:
         results = dict(img=np.ascontiguousarray(image[..., ::-1]), img_shape=image.shape[:2], ori_shape=image.shape[:2])
-        packed = self.pack.transform(self.resize(results) if self.resize is not None else results)
-        batch = self.detector.data_preprocessor(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))
-        found = self.detector.predict(**batch)[0].pred_instances
+        packed: dict[str, Any] = self.pack.transform(self.resize(results) if self.resize is not None else results)
+        return packed
+
+    def _result(self, image: Image, name: str, found: Any) -> DetectionResult:
         found = found[found.scores >= self.min_score].cpu()
         masks = found.masks.numpy() if "masks" in found else None
-        instances = Instances(found.bboxes.numpy(), found.labels.numpy(), found.scores.numpy(), masks)
+        instances = Instances(found.bboxes.float().numpy(), found.labels.numpy(), found.scores.float().numpy(), masks)
         return DetectionResult(name, image, instances, self.class_names, self.palette, self.label)
 
 

@@ -138,7 +138,7 @@ def test_a_picture_of_any_proportions_stays_within_the_pixel_limit():
     inferencer = DenseCLIPInferencer(clip_weights=None, classes=["star", "cup"])
     result = inferencer(np.zeros((3, 5000, 3), np.uint8))[0]
     assert result.mask.shape == (3, 5000)
-    assert inferencer._prepare(np.zeros((3, 5000, 3), np.uint8)).numel() <= 3 * 1.1 * 4_000_000
+    assert inferencer._prepare(np.zeros((1, 3, 5000, 3), np.uint8)).numel() <= 3 * 1.1 * 4_000_000
 
 
 def test_missing_weights_are_named_first(tmp_path):

@@ -75,6 +75,90 @@ def test_every_kind_of_input_gives_the_same_number(folder: Path) -> None:
         assert [result.mean for result in meter(one)] == [255.0]
 
 
+def test_tensors_are_pictures_with_channels_in_front() -> None:
+    batch = torch.stack([torch.zeros(3, 4, 6), torch.ones(3, 4, 6)])
+    meter = inference.load("photometer")
+    assert [(r.name, r.mean) for r in meter(batch)] == [("image0_0", 0.0), ("image0_1", 255.0)]
+    assert [r.mean for r in meter((batch[1] * 255).to(torch.uint8))] == [255.0]
+
+
+def test_an_iterator_is_not_looked_ahead_into(folder: Path) -> None:
+    asked = []
+
+    def frames():
+        for value in (1, 2, 3):
+            asked.append(value)
+            yield np.full((4, 6, 3), value, np.uint8)
+
+    stream = inference.load("photometer").stream(frames())
+    first = next(stream)
+    assert (first.name, first.mean, asked) == ("000000_image0", 1.0, [1])
+    assert [r.mean for r in stream] == [2.0, 3.0]
+    names = [r.name for r in inference.load("photometer")(iter([folder / "white.png", str(folder / "white.png")]))]
+    assert names == ["000000_white", "000001_white"]
+
+
+class Counter(Photometer):
+    """Notes how many pictures come at once, and has no room for more than some."""
+
+    room = 100
+
+    def predict_batch(self, images, names):
+        sizes.append(len(images))
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("no more")
+        return super().predict_batch(images, names)
+
+
+sizes: list[int] = []
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch):
+    sizes.clear()
+    monkeypatch.setattr(sys.modules["photometer_module"], "Photometer", Counter)
+    return inference.load("photometer", batch_size=2)
+
+
+def test_batches_hold_pictures_of_one_size_in_order(counter) -> None:
+    pictures = [np.full((4, width, 3), width, np.uint8) for width in (6, 6, 6, 8, 8, 6)]
+    assert [r.mean for r in counter(pictures)] == [6, 6, 6, 8, 8, 6]
+    assert sizes == [2, 1, 2, 1]
+
+
+def test_what_stands_before_a_broken_file_is_answered(counter, folder: Path) -> None:
+    (folder / "c.png").write_bytes(b"broken")
+    stream = counter.stream([folder / "black.png", folder / "c.png"])
+    assert next(stream).name == "black"
+    with pytest.raises(BadSampleError, match=r"c\.png"):
+        next(stream)
+
+
+def test_a_batch_without_room_goes_one_by_one(counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counter, "room", 1)
+    assert [r.mean for r in counter([np.full((4, 6, 3), v, np.uint8) for v in (5, 7)])] == [5, 7]
+    monkeypatch.setattr(Counter, "room", 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        counter(np.zeros((4, 6, 3), np.uint8))
+
+
+def test_the_precision_reaches_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(Photometer, "predict", lambda self, image, name: seen.append(
+        (torch.ones(2, 2) @ torch.ones(2, 2)).dtype) or Brightness(name, image))
+    for precision in ("float32", "bfloat16"):
+        inference.load("photometer", precision=precision, device="cpu")(np.zeros((4, 6, 3), np.uint8))
+    assert seen == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (dict(precision="float16", device="cpu"), "float16.*choose one of float32, bfloat16"),
+    (dict(precision="half"), "'half'"), (dict(batch_size=0), "at least 1, not 0")])
+def test_wrong_settings_are_explained(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        inference.load("photometer", **options)
+
+
 def test_a_folder_gives_its_images_by_name(folder: Path) -> None:
     results = inference.load("photometer", scale=2.0)(folder)
     assert [(r.name, r.mean) for r in results] == [("black", 0.0), ("white", 510.0)]
@@ -97,7 +181,7 @@ def test_streaming_reads_one_input_at_a_time(folder: Path) -> None:
 
 @pytest.mark.parametrize(("value", "message"), [
     ("nowhere.jpg", "no file or folder nowhere.jpg"),
-    (np.zeros((4, 4), np.uint8), r"shape \(4, 4\).*expected \(H, W, 3\) uint8"),
+    (np.zeros((4, 4), np.uint8), r"shape \(4, 4\).*expected .*\(H, W, 3\) uint8"),
     (np.zeros((4, 4, 3), np.float32), "type float32"),
 ])
 def test_wrong_inputs_are_explained(value: Any, message: str) -> None:
@@ -106,7 +190,7 @@ def test_wrong_inputs_are_explained(value: Any, message: str) -> None:
 
 
 def test_empty_folder_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no images; expected files ending in .bmp"):
+    with pytest.raises(DataError, match="holds nothing to work on; expected files ending in .3gp"):
         inference.load("photometer")(tmp_path)
 
 
