@@ -9,16 +9,24 @@ from mmengine.registry import init_default_scope
 
 from clipapps.engine.trained_config import config_of_weights
 from clipapps.inference import Inferencer
+from clipapps.project import get_project
 from clipapps.projects.denseclip.inferencer import DenseCLIPInferencer
 from clipapps.registry import MODELS
+
+_FOR_CLIP_ALONE = {"classes", "arch", "clip_weights"}
 
 
 def open_inferencer(weights: str | Path | None = None, device: Any = "cpu", **options: Any) -> Inferencer:
     """A `DetectionInferencer` for a detector's weights, else a `DenseCLIPInferencer`; they take the options.
 
+    Without weights, class names, or another CLIP, the shipped segmentor of the toy world answers. Names of one's own are
+    CLIP's to answer, training-free, which knows names that nobody trained better than a trained decoder does.
+
     Raises:
         WeightsError: the weights cannot be used.
     """
+    if weights is None and not options.keys() & _FOR_CLIP_ALONE:
+        weights = get_project("denseclip").shipped_weights()
     if weights is not None and _is_detector(
             config_of_weights("denseclip", weights, options.get("config")).model["type"]):
         from clipapps.projects.denseclip.detection.inferencer import DetectionInferencer

@@ -12,7 +12,7 @@ with read_base():
     from ._base_.camvid import *
     from ._base_.tiny_models import *
 
-model = dict(_denseclip, class_names=_class_names)
+model = dict(_denseclip, class_names=_class_names, concat_over_tau=True)  # as in denseclip_fpn_tiny_toyworld
 model["data_preprocessor"].update(size=(256, 256))
 model["neck"].update(out_channels=64)
 model["decode_head"].update(in_channels=[64, 64, 64, 64], channels=64)
