@@ -19,8 +19,8 @@ _FOR_CLIP_ALONE = {"classes", "arch", "clip_weights"}
 def open_inferencer(weights: str | Path | None = None, device: Any = "cpu", **options: Any) -> Inferencer:
     """A `DetectionInferencer` for a detector's weights, else a `DenseCLIPInferencer`; they take the options.
 
-    Without weights, class names, or another CLIP, the shipped segmentor of the toy world answers. Names of one's own are
-    CLIP's to answer, training-free, which knows names that nobody trained better than a trained decoder does.
+    Without weights, class names, or another CLIP, the shipped segmentor of the toy world answers. Names of one's own
+    are CLIP's to answer, training-free: it knows names that nobody trained better than a trained decoder does.
 
     Raises:
         WeightsError: the weights cannot be used.
