@@ -13,7 +13,7 @@ from .motions import MOTIONS, Motion, sample_motion
 from .pairs import PAIR_ATTRIBUTES, ScenePair, differences, sample_pair
 from .render import Rendering, render
 from .scene import Scene, SceneObject, SceneSpec, sample_scene
-from .videos import ToyWorldVideoFiles, ToyWorldVideos
+from .videos import ToyWorldVideoFiles, ToyWorldVideos, write_film
 from .vocabulary import (
     BACKGROUNDS,
     CATEGORIES,
@@ -34,5 +34,5 @@ __all__ = [
     "SceneObject", "ScenePair", "SceneSpec", "ToyWorldInstances", "ToyWorldScenes", "ToyWorldSegmentation",
     "ToyWorldVideoFiles", "ToyWorldVideos", "caption", "class_names", "differences", "known_words", "make_caption",
     "palette", "render", "sample_caption", "sample_motion", "sample_pair", "sample_scene", "scene_attributes",
-    "split_words",
+    "split_words", "write_film",
 ]

@@ -130,6 +130,29 @@ def write_films(films: ToyWorldVideos, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def write_film(path: str | Path, motion: str, seed: int = 0, *, size: int = 128, frames: int = 32, seconds: float = 2.0,
+               spec: dict[str, Any] | SceneSpec | None = None) -> Path:
+    """Write one film of a motion as H.264 in MP4, and return its path; another seed gives another film.
+
+    Args:
+        path: ends in .mp4; its folder exists.
+        motion: a name out of `motions.MOTIONS`.
+        size: side in pixels, even. frames: in all; seconds: how long they last.
+        spec: as in `ToyWorldVideos`.
+
+    Raises:
+        ConfigError: a motion or key that the toy world does not have.
+
+    >>> write_film("film.mp4", "moves leftt")
+    Traceback (most recent call last):
+    clipapps.errors.ConfigError: The toy world has no motion 'moves leftt'. Did you mean 'moves left'? It has: ...
+    """
+    [name] = _known([motion])
+    film = sample_motion(split_seed(seed, "test"), MOTIONS.index(name), MOTIONS.index(name), make_spec(spec))
+    write_video(path, film.frames(frames, size), fps=frames / seconds)
+    return Path(path)
+
+
 def cache_folder() -> Path:
     """`toyworld_videos` below CLIPAPPS_CACHE, else below the user's cache folder."""
     cache = os.environ.get("CLIPAPPS_CACHE") or os.path.join(

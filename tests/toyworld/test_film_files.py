@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("av", reason="PyAV comes with the extras ila and backlit")
 
 from clipapps.data.video import VideoReader  # noqa: E402
-from clipapps.toyworld import MOTIONS, ToyWorldVideoFiles, ToyWorldVideos  # noqa: E402
+from clipapps.errors import ConfigError  # noqa: E402
+from clipapps.toyworld import MOTIONS, ToyWorldVideoFiles, ToyWorldVideos, write_film  # noqa: E402
 from clipapps.toyworld.videos import cache_folder  # noqa: E402
 
 OPTIONS = dict(num_videos=4, frames=10, size=64)
@@ -65,3 +66,19 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
 def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("CLIPAPPS_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path / "toyworld_videos"
+
+
+def test_one_film_of_a_motion(tmp_path):
+    film = write_film(tmp_path / "film.mp4", "moves right", size=96, frames=12, seconds=1.5)
+    with VideoReader(film) as video:
+        assert (len(video), video.fps) == (12, pytest.approx(8))
+        frames = video.read(range(12)).astype(int)
+    assert frames.shape == (12, 96, 96, 3)
+    change = np.abs(frames[[0, -1]] - np.median(frames, axis=0)).sum(axis=-1)  # where the object is, at both ends
+    first, last = ((part * np.arange(96)).sum() / part.sum() for part in np.where(change > 90, change, 0))
+    assert last - first > 0.3 * 96
+    again, other = write_film(tmp_path / "b.mp4", "moves right", size=96, frames=12, seconds=1.5), tmp_path / "c.mp4"
+    write_film(other, "moves right", 1, size=96, frames=12, seconds=1.5)
+    assert film.read_bytes() == again.read_bytes() != other.read_bytes()
+    with pytest.raises(ConfigError, match="Did you mean 'moves right'"):
+        write_film(other, "move right")
