@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from clipapps.visualization.bars import BAR, INK, PAPER, bars
 from clipapps.visualization.fonts import font, text_width
 from clipapps.visualization.panels import side_by_side, stacked
 
+__all__ = ["bars", "strip", "timeline"]
+
 FORWARD, BACKWARD = (255, 140, 0), (0, 150, 255)  # points towards the next frame, and from the one before
-_INK, _BAR, _PAPER = (30, 30, 30), (70, 120, 200), "white"
 FRAMES_A_ROW = 8
 
 
@@ -47,22 +49,6 @@ def _with_points(frame: np.ndarray, index: int, points: np.ndarray) -> np.ndarra
     return np.asarray(image)
 
 
-def bars(names: Sequence[str], scores: Sequence[float], width: int = 640, size: int = 15) -> np.ndarray:
-    """One line a class: name, bar, percent; (H, width, 3) uint8 RGB."""
-    line = size + 10
-    canvas = Image.new("RGB", (width, line * len(names) + 10), _PAPER)
-    draw = ImageDraw.Draw(canvas)
-    left = min(max(text_width(name, size) for name in names) + 20, width // 2)
-    room = width - left - text_width("100.0 %", size) - 20
-    for index, (name, score) in enumerate(zip(names, scores, strict=True)):
-        top = 5 + index * line
-        draw.text((10, top + 2), name, font=font(size), fill=_INK)
-        draw.rectangle((left, top + 3, width, top + line - 3), fill=_PAPER)
-        draw.rectangle((left, top + 3, left + max(1, round(room * score)), top + line - 3), fill=_BAR)
-        draw.text((left + max(1, round(room * score)) + 6, top + 2), f"{100 * score:.1f} %", font=font(size), fill=_INK)
-    return np.asarray(canvas)
-
-
 def timeline(names: Sequence[str], scores: np.ndarray, spans: Sequence[tuple[float, float]], width: int = 960,
              size: int = 14) -> np.ndarray:
     """One line a class over time, the darker the more probable.
@@ -72,19 +58,19 @@ def timeline(names: Sequence[str], scores: np.ndarray, spans: Sequence[tuple[flo
         spans: start and end of each window in seconds.
     """
     line, left = size + 12, min(max(text_width(name, size) for name in names) + 20, width // 3)
-    canvas = Image.new("RGB", (width, line * (len(names) + 1) + 10), _PAPER)
+    canvas = Image.new("RGB", (width, line * (len(names) + 1) + 10), PAPER)
     draw, first, last = ImageDraw.Draw(canvas), spans[0][0], spans[-1][1]
     scale = (width - left - 10) / max(last - first, 1e-9)
     for row, name in enumerate(names):
         top = 5 + row * line
-        draw.text((10, top + 4), name, font=font(size), fill=_INK)
-        draw.rectangle((left, top, width, top + line), fill=_PAPER)
+        draw.text((10, top + 4), name, font=font(size), fill=INK)
+        draw.rectangle((left, top, width, top + line), fill=PAPER)
         for (start, end), score in zip(spans, scores[:, row], strict=True):
             box = (left + (start - first) * scale, top + 2, left + (end - first) * scale - 1, top + line - 2)
-            draw.rectangle(box, fill=tuple(round(255 - (255 - part) * float(score)) for part in _BAR))
+            draw.rectangle(box, fill=tuple(round(255 - (255 - part) * float(score)) for part in BAR))
     for second in np.linspace(first, last, 5):
         place = left + (second - first) * scale
         text = f"{int(second) // 60}:{int(second) % 60:02}"
         draw.text((min(place, width - text_width(text, size) - 4), 5 + line * len(names) + 4), text, font=font(size),
-                  fill=_INK)
+                  fill=INK)
     return np.asarray(canvas)
