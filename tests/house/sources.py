@@ -13,9 +13,13 @@ PACKAGES = {"clipapps": ROOT / "clipapps", "clipapps.projects": ROOT / "projects
 
 
 def is_ours(file: Path) -> bool:
-    """Whether a file of the three roots belongs to this distribution: a folder below with a pyproject.toml does not."""
-    inner = file.relative_to(ROOT).parents
-    return not any((ROOT / folder / "pyproject.toml").is_file() for folder in list(inner)[:-1])
+    """Whether a file of the three roots is imported as a part of this distribution.
+
+    What lies below a pyproject.toml is a distribution of its own; a folder without `__init__.py` holds scripts that use
+    the package as anybody does (demos/heads).
+    """
+    folders = [ROOT / folder for folder in list(file.relative_to(ROOT).parents)[:-1]]
+    return all((folder / "__init__.py").is_file() and not (folder / "pyproject.toml").is_file() for folder in folders)
 
 
 @dataclass(frozen=True)
