@@ -12,14 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"clipapps": ROOT / "clipapps", "clipapps.projects": ROOT / "projects", "clipapps.demos": ROOT / "demos"}
 
 
-def is_ours(file: Path) -> bool:
-    """Whether a file of the three roots is imported as a part of this distribution.
+#: scripts that use the package as anybody does: neither installed nor a part of the house
+SCRIPTS = (ROOT / "demos" / "heads",)
 
-    What lies below a pyproject.toml is a distribution of its own; a folder without `__init__.py` holds scripts that use
-    the package as anybody does (demos/heads).
-    """
+
+def is_ours(file: Path) -> bool:
+    """Whether a file of the three roots belongs to this distribution: a folder below with a pyproject.toml does not."""
     folders = [ROOT / folder for folder in list(file.relative_to(ROOT).parents)[:-1]]
-    return all((folder / "__init__.py").is_file() and not (folder / "pyproject.toml").is_file() for folder in folders)
+    return not any(folder in SCRIPTS or (folder / "pyproject.toml").is_file() for folder in folders)
 
 
 @dataclass(frozen=True)
