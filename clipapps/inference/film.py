@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from clipapps.data.video import VideoReader
 from clipapps.data.video.remux import VideoCopy, target_suffix
@@ -44,8 +44,12 @@ class FilmResult(Result):
                 with self.inferencer.computing():
                     result = self.inferencer.predict(frame, f"{self.name}_{number:06d}")
                 yield time, result
-                if self.inferencer.progress is not None and seconds > 0:
-                    self.inferencer.progress(min(time / seconds, 1.0))
+                self.tell(time, seconds)
+
+    def tell(self, time: float, seconds: float) -> None:
+        """Report progress: `time` of so many seconds is done."""
+        if self.inferencer.progress is not None and seconds > 0:
+            self.inferencer.progress(min(time / seconds, 1.0))
 
     def plot(self) -> Image:
         """The first frame's picture."""
@@ -74,11 +78,11 @@ class FilmResult(Result):
         write_json(folder / f"{self.name}.json", dict(**self.to_dict(), frames=count))
         return [film, folder / f"{self.name}.json", lines]
 
-
-def open_film(inferencer: Inferencer, file: Path, name: str) -> FilmResult:
-    """A film's result, before any but its first frame is decoded; raises BadSampleError when it cannot be read."""
-    with VideoReader(file) as video:
-        stream = video.stream()
-        _, first = next(stream)
-        stream.close()
-    return FilmResult(name, first, inferencer, file)
+    @classmethod
+    def open(cls, inferencer: Inferencer, file: Path, name: str) -> Self:
+        """A film's result, before any but its first frame is decoded; raises BadSampleError when it cannot be read."""
+        with VideoReader(file) as video:
+            stream = video.stream()
+            _, first = next(stream)
+            stream.close()
+        return cls(name, first, inferencer, file)

@@ -18,7 +18,7 @@ from clipapps.data.inputs import list_files, unique_names
 from clipapps.data.video import VIDEO_SUFFIXES
 from clipapps.engine.run_config import pick_device
 from clipapps.errors import DataError, UserError, did_you_mean, is_out_of_memory
-from clipapps.inference.film import open_film
+from clipapps.inference.film import FilmResult
 from clipapps.inference.result import Image, Result, Results
 from clipapps.project import get_project
 
@@ -87,6 +87,13 @@ class Inferencer(ABC):
                 result.source = item.source
                 yield result
 
+    def stream_each(self, inputs: Iterator[Any]) -> Iterator[Result]:
+        """`stream` of every item of an iterator, for those who read files in a way of their own; names get numbers."""
+        for number, item in enumerate(inputs):
+            for result in self.stream(item):
+                result.name = f"{number:06d}_{result.name}"
+                yield result
+
     def __call__(self, inputs: Any) -> Results:
         """All results at once, see `stream`."""
         return Results(self.stream(inputs))
@@ -95,7 +102,7 @@ class Inferencer(ABC):
         """Results of a batch; where it does not fit into memory, of one image after the other."""
         images, names = [item.image for item in batch if item.image is not None], [item.name for item in batch]
         if not images:
-            return [open_film(self, item.source, item.name) for item in batch if item.source is not None]
+            return [FilmResult.open(self, item.source, item.name) for item in batch if item.source is not None]
         with self.computing():
             try:
                 return self.predict_batch(images, names)

@@ -25,7 +25,7 @@ from clipapps.projects.backlit.network import EnhancementNetwork, enhance
 from clipapps.projects.backlit.photos import PHOTO_SUFFIXES, Photo, read_photo
 from clipapps.projects.backlit.smoothing import LightSmoother
 from clipapps.projects.backlit.tiling import tiled_light_map
-from clipapps.projects.backlit.video import gray_of, open_video
+from clipapps.projects.backlit.video import VideoResult, gray_of
 from clipapps.visualization.panels import side_by_side
 
 _ROWS = 256  # divided at a time, so that large photos need little beside themselves
@@ -83,7 +83,8 @@ class BacklitInferencer(Inferencer):
     Args:
         weights: of a training run (`best.safetensors`) or converted ones; None: those that ship.
         device: where to run.
-        strength: 0 leaves a photo as it is, 1 is the network's full answer; the map is raised to this power.
+        strength: 0 leaves a photo as it is, 1 is the network's answer, up to 2 is bolder; the map is raised to this
+            power.
         protect_highlights: no channel is cut off at white, so that bright colors keep their hue.
         max_gain: factor that dark parts are brightened by at most; None: no limit (noise grows with it).
         never_darken: maps above 1 count as 1.
@@ -119,13 +120,16 @@ class BacklitInferencer(Inferencer):
 
         A video's result is computed while it is saved.
         """
+        if isinstance(inputs, Iterator):
+            yield from self.stream_each(inputs)
+            return
         items = list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
         if not all(isinstance(item, str | os.PathLike) for item in items):
             yield from super().stream(inputs)
             return
         files = [file for item in items for file in list_files(item, self.suffixes)]
         for name, file in zip(unique_names(files), files, strict=True):
-            result = open_video(self, file, name) if file.suffix.lower() in VIDEO_SUFFIXES else \
+            result = VideoResult.open(self, file, name) if file.suffix.lower() in VIDEO_SUFFIXES else \
                 self.enhance_photo(read_photo(file), name)
             result.source = file
             yield result
@@ -158,9 +162,8 @@ class BacklitInferencer(Inferencer):
             found = tiled_light_map(self.network, images, progress=self.progress if reports else None)[0, 0]
         if self.never_darken:
             found.clamp_(max=1.0)
-        if self.max_gain is not None:
-            found.clamp_(min=1 / self.max_gain)
-        return found.pow_(self.strength)
+        found.pow_(self.strength)
+        return found if self.max_gain is None else found.clamp_(min=1 / self.max_gain)
 
     def divided(self, colors: np.ndarray, light_map: Tensor) -> np.ndarray:
         """Colors (H, W, 3) uint8 or uint16 divided by a map (H, W), which the protection of highlights may raise."""
@@ -188,8 +191,8 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
 
 def _check(strength: float, max_gain: float | None, map_side: int | None, smoothing: float) -> None:
     """Raises UserError when an option is out of its range."""
-    if not 0 <= strength <= 1:
-        raise UserError(f"strength is between 0 and 1, not {strength}.")
+    if not 0 <= strength <= 2:
+        raise UserError(f"strength is between 0 and 2, not {strength}.")
     if max_gain is not None and not max_gain >= 1:
         raise UserError(f"max_gain is at least 1, not {max_gain}.")
     if map_side is not None and map_side and map_side < 16:

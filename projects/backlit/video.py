@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ import torch
 from clipapps.data.video import VideoReader
 from clipapps.data.video.remux import VideoCopy, target_suffix
 from clipapps.engine.atomic import write_json
-from clipapps.inference import Image, Result
+from clipapps.inference.film import FilmResult
+from clipapps.inference.result import Image
 from clipapps.projects.backlit.smoothing import LightSmoother
 from clipapps.visualization.panels import side_by_side
 
@@ -27,21 +28,18 @@ _GRAY = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass
-class VideoResult(Result):
+class VideoResult(FilmResult):
     """A video that is enhanced while it is saved, in the memory of a few frames.
 
     Args:
-        name: see `Result`.
-        image: its first frame.
+        name, image, file: see `FilmResult`.
         inferencer: what enhances it.
-        file: the video.
     """
 
     inferencer: BacklitInferencer
-    file: Path
     beside: ClassVar[str] = "_enhanced"
 
-    def frames(self, smoother: LightSmoother) -> Iterator[tuple[float, np.ndarray]]:
+    def enhanced(self, smoother: LightSmoother) -> Iterator[tuple[float, np.ndarray]]:
         """Seconds from the first frame, and the enhanced frame (H, W, 3) uint8 RGB, one by one.
 
         Raises:
@@ -54,12 +52,7 @@ class VideoResult(Result):
 
     def plot(self) -> Image:
         """The first frame before and after, side by side."""
-        return side_by_side([("before", self.image), ("after", next(self.frames(LightSmoother(0.0)))[1])])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Size, length and frame rate."""
-        with VideoReader(self.file) as video:
-            return dict(size=list(self.image.shape[:2]), seconds=video.duration, fps=video.fps, audio=video.has_audio)
+        return side_by_side([("before", self.image), ("after", next(self.enhanced(LightSmoother(0.0)))[1])])
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Enhance the video into a folder: a file of its name with its sound, and `<name>.json`; returns the paths.
@@ -76,28 +69,14 @@ class VideoResult(Result):
         target = folder / f"{self.name}{target_suffix(self.file)}"
         smoother, facts, count = LightSmoother(self.inferencer.smoothing), self.to_dict(), 0
         with VideoCopy(self.file, target) as copy:
-            for time, frame in self.frames(smoother):
+            for time, frame in self.enhanced(smoother):
                 copy.add(frame, time)
                 count += 1
-                if self.inferencer.progress is not None and facts["seconds"]:
-                    self.inferencer.progress(min(time / facts["seconds"], 1.0))
+                self.tell(time, facts["seconds"])
         own, smooth = (round(value, 6) for value in smoother.flicker)
         write_json(folder / f"{self.name}.json", dict(**facts, frames=count, cuts=smoother.cuts,
                                                       flicker=dict(each_frame_alone=own, written=smooth)))
         return [target, folder / f"{self.name}.json"]
-
-
-def open_video(inferencer: BacklitInferencer, file: Path, name: str) -> VideoResult:
-    """A video's result, before any but its first frame is decoded.
-
-    Raises:
-        BadSampleError: it cannot be read.
-    """
-    with VideoReader(file) as video:
-        stream = video.stream()
-        _, first = next(stream)
-        stream.close()
-    return VideoResult(name, first, inferencer, file)
 
 
 def gray_of(frame: np.ndarray) -> torch.Tensor:

@@ -31,10 +31,11 @@ def test_one_call_brightens_an_array(weights: Path, gradient: np.ndarray):
 
 
 @pytest.mark.parametrize(("options", "ratio"), [(dict(strength=0), 1.0), (dict(strength=0.5), 2**0.5),
-                                                (dict(max_gain=1.25), 1.25)])
+                                                (dict(max_gain=1.25), 1.25), (dict(strength=1.5), 2**1.5),
+                                                (dict(strength=2, max_gain=1.25), 1.25)])
 def test_strength_and_gain(weights: Path, gradient: np.ndarray, options: dict, ratio: float):
-    result = BacklitInferencer(weights, **options)(gradient // 2)[0]
-    assert result.enhanced.mean() == pytest.approx(ratio * (gradient // 2).mean(), rel=0.05)
+    result = BacklitInferencer(weights, **options)(gradient // 4)[0]
+    assert result.enhanced.mean() == pytest.approx(ratio * (gradient // 4).mean(), rel=0.05)
 
 
 def test_protected_highlights_keep_their_hue(weights: Path):
@@ -80,8 +81,8 @@ def test_a_source_is_never_replaced(weights: Path, gradient: np.ndarray, tmp_pat
 
 
 def test_wrong_values_and_missing_weights_are_refused(weights: Path):
-    with pytest.raises(UserError, match="between 0 and 1"):
-        BacklitInferencer(weights, strength=2)
+    with pytest.raises(UserError, match="between 0 and 2"):
+        BacklitInferencer(weights, strength=2.1)
     with pytest.raises(UserError, match="at least 1"):
         BacklitInferencer(weights, max_gain=0.5)
     with pytest.raises(UserError, match="smoothing"):
@@ -119,3 +120,14 @@ def test_the_command_line(weights: Path, gradient: np.ndarray, tmp_path: Path, c
     assert main(arguments) == 0
     with Image.open(tmp_path / "out" / "photo.png") as image:
         assert np.array_equal(np.asarray(image), gradient)
+
+
+def test_an_iterator_of_files_keeps_their_metadata(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        photo = Image.new("RGB", (40, 30), (60, 50, 40))
+        photo.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        photo.save(tmp_path / f"{name}.jpg", icc_profile=photo.info["icc_profile"])
+    results = list(clipapps.load("backlit").stream(iter([tmp_path / "a.jpg", tmp_path / "b.jpg"])))
+    assert [result.name for result in results] == ["000000_a", "000001_b"]
+    saved, _ = results[0].save(tmp_path / "out")
+    assert saved.name == "000000_a.jpg" and Image.open(saved).info["icc_profile"]
