@@ -13,12 +13,13 @@ from typing import Any
 from urllib.parse import urlparse
 
 import open_clip
-from huggingface_hub import try_to_load_from_cache
+import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 from torch import nn
 
-from clipapps.clip.tiny import TINY_ARCHS
+from clipapps.clip.tiny import TINY_ARCHS, builtin_weights
 from clipapps.errors import UserError, WeightsError, did_you_mean
 
 HUB_PREFIX = "hf-hub:"
@@ -150,6 +151,48 @@ def _cached(repository: str, files: Sequence[str] = _HUB_FILES) -> Path | None:
         if isinstance(path, str):
             return Path(path)
     return None
+
+
+def list_pairs() -> list[tuple[str, str]]:
+    """(architecture, tag) of every pretrained model that can be built, the built-in ones first."""
+    return [(arch, tag) for arch in list_archs() for tag in list_tags(arch)]
+
+
+def find_local(arch: Arch, weights: str) -> Path | None:
+    """The file of a tag's weights where it is on this machine already; nothing is fetched.
+
+    >>> find_local(resolve_arch("tiny-rn"), "builtin").name
+    'tiny-rn.safetensors'
+    """
+    if arch.name in TINY_ARCHS:
+        return builtin_weights(arch.name) if weights == "builtin" and builtin_weights(arch.name).is_file() else None
+    config = get_pretrained_cfg(arch.name, weights) or {}
+    repository, _, file = (config.get("hf_hub") or "").rpartition("/")
+    if repository and (cached := _cached(repository, (file,) if file else _HUB_FILES)):
+        return cached
+    by_url = Path("~/.cache/clip").expanduser() / Path(urlparse(config.get("url") or "").path).name
+    return by_url if by_url.is_file() else None
+
+
+def download_bytes(arch: Arch, weights: str) -> tuple[int, bool]:
+    """Size of a tag's weights file in bytes, and whether a server said so; else it is 4 bytes a parameter.
+
+    >>> download_bytes(resolve_arch("tiny-rn"), "builtin")[1]
+    False
+    """
+    config = get_pretrained_cfg(arch.name, weights) or {}
+    repository, _, file = (config.get("hf_hub") or "").rpartition("/")
+    for name in ((file,) if file else _HUB_FILES) if repository else ():
+        try:
+            _require_network()
+            size = get_hf_file_metadata(hf_hub_url(repository, name), timeout=5).size
+        except Exception:  # no network, no such file, a server in trouble: then it is estimated
+            continue
+        if size:
+            return int(size), True
+    with torch.device("meta"):
+        model = build_model(arch)
+    return 4 * sum(value.numel() for value in model.state_dict().values()), False
 
 
 def _require_network() -> None:

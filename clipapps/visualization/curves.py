@@ -21,16 +21,25 @@ def read_scalars(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
+def curve_groups(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, dict[str, tuple[list[float], list[float]]]]]:
+    """What belongs into one figure each, (title, name -> (steps, values)): losses, validation, learning rate.
+
+    >>> curve_groups([{"mode": "train", "step": 5, "loss": 0.5}])
+    [('loss', {'loss': ([5], [0.5])})]
+    """
+    records = list(records)
+    groups = [("loss", _series(records, "train", lambda name: "loss" in name)),
+              ("validation", _series(records, "val", lambda name: "/" not in name)),
+              ("learning rate", _series(records, "train", lambda name: name == "lr"))]
+    return [(label, lines) for label, lines in groups if lines]
+
+
 def draw_curves(records: Iterable[Mapping[str, Any]], stream: IO[bytes], title: str = "") -> None:
     """Write a PNG of the training losses, the validation metrics and the learning rate over the steps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    records = list(records)
-    groups = [("loss", _series(records, "train", lambda name: "loss" in name)),
-              ("validation", _series(records, "val", lambda name: "/" not in name)),
-              ("learning rate", _series(records, "train", lambda name: name == "lr"))]
-    groups = [(label, lines) for label, lines in groups if lines] or [("nothing logged", {})]
+    groups = curve_groups(records) or [("nothing logged", {})]
     figure = Figure(figsize=(4.2 * len(groups), 3.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (label, lines) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):

@@ -1,40 +1,114 @@
-"""What a tab is, and the panel that trains a project from the page."""
+"""What the tabs of the page have in common: their layout, their models, and the panel that trains a project."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from clipapps.project import get_project
+from clipapps.visualization.curves import curve_groups
 from clipapps.web.parts import answering, gr
-from clipapps.web.training import TrainingRun
+from clipapps.web.training import Progress, TrainingRun
+from clipapps.web.views import LAYERS_JS
 
 #: runs that were started from this server and not yet closed, by the session that started them
 _running: dict[str, TrainingRun] = {}
 MAX_RUNS = 2
+MODEL_QUEUE = "model"
+"""`concurrency_id` of every event that computes: one after the other, for the machine has one memory."""
+
+
+@dataclass
+class Opening:
+    """What a tab shows when it is looked at for the first time.
+
+    Args:
+        answer: computes the values, which is done once for all pages of a server.
+        outputs: components that they go to.
+    """
+
+    answer: Callable[[], Sequence[Any]]
+    outputs: Sequence[Any]
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _values: Sequence[Any] | None = field(default=None, repr=False)
+
+    def values(self) -> Sequence[Any]:
+        """The values; who asks meanwhile waits."""
+        with self._lock:
+            if self._values is None:
+                self._values = self.answer()
+            return self._values
+
+    def show_at_first(self, event: Any) -> None:
+        """Shows the values at the first of an event (`tab.select`, `page.load`); later ones change nothing."""
+        is_open = gr.State(False)
+
+        @answering
+        def show(was_open: bool) -> tuple[Any, ...]:
+            return True, *([gr.skip()] * len(self.outputs) if was_open else self.values())
+
+        event(show, [is_open], [is_open, *self.outputs], queue=False, api_visibility="private")
+
+
+def lead(words: str) -> None:
+    """The sentence under a tab's name that says what it is for."""
+    gr.Markdown(words, elem_classes="lead")
+
+
+def facts(words: str = "") -> gr.Markdown:
+    """A quiet line under an answer: model, seconds, and what to keep in mind."""
+    return gr.Markdown(words, elem_classes="facts")
+
+
+def answer_view(value: str, **options: Any) -> gr.HTML:
+    """A card for one of the `clipapps.web.views`."""
+    return gr.HTML(value, js_on_load=LAYERS_JS, elem_classes="answer", container=True, show_label=True,
+                   **options)
+
+
+def examples(rows: Sequence[Sequence[Any]], inputs: Sequence[Any], outputs: Sequence[Any], function: Any,
+             label: str = "Examples") -> None:
+    """Examples that are answered when they are clicked; nothing is kept, so that new weights give new answers."""
+    gr.Examples([list(row) for row in rows], list(inputs), list(outputs), function, run_on_click=True,
+                cache_examples=False, label=label, visible_columns=[0])
+
+
+def shipped_models(project: str) -> dict[str, Path]:
+    """Weights that ship with a project and are there: name -> file."""
+    record = get_project(project)
+    files = {name: record.shipped_weights(name) for name in record.weights}
+    return {name: file for name, file in files.items() if file is not None and file.is_file()}
 
 
 def train_panel(config: str, *, overrides: tuple[str, ...] = (), about: str = "") -> None:
-    """"Train it yourself": starts a shipped config in a process of its own, with a live curve and pictures.
+    """"Train it yourself": starts a shipped config in a process of its own, with live curves and pictures.
 
     Args:
         config: name of a config that runs offline; overrides: as on the command line.
         about: what it does and how long it takes, one sentence.
     """
     api = "train_" + config.split("/")[0]
-    command = TrainingRun(config, overrides).command_line
-    with gr.Accordion("Train it yourself", open=False):
-        gr.Markdown(about)
-        gr.Code(command, language="shell", label="The same on the command line", interactive=False, lines=1)
-        with gr.Row():
+    with gr.Accordion("Train it yourself", open=False, elem_classes="train"):
+        facts(about)
+        gr.Textbox(TrainingRun(config, overrides).command_line, label="The same on the command line", interactive=False,
+                   buttons=["copy"], elem_classes="command")
+        with gr.Row(elem_classes="buttons"):
             start = gr.Button("Start training", variant="primary")
             stop = gr.Button("Stop", variant="stop")
         status = gr.Markdown("Not started.")
-        curve = gr.HTML(visible=False)
-        pictures = gr.Gallery(label="Pictures of the run", columns=4, height="auto", visible=False)
+        with gr.Row():
+            loss = gr.LinePlot(x="step", y="value", color="name", title="Loss", height=260, visible=False)
+            metric = gr.LinePlot(x="step", y="value", color="name", title="Validation", height=260, visible=False)
+        pictures = gr.Gallery(label="Pictures of the run", columns=2, height="auto", visible=False)
 
     @answering
-    def train(request: gr.Request) -> Iterator[tuple[str, object, object]]:
-        """Trains this project's tiny config; yields status, curve, and pictures until it ends."""
+    def train(request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Trains this project's tiny config; yields status, two curves, and pictures until it ends."""
         session = str(request.session_hash)
         _close(session)
         if len(_running) >= MAX_RUNS:
@@ -44,8 +118,7 @@ def train_panel(config: str, *, overrides: tuple[str, ...] = (), about: str = ""
         try:
             run.start()
             for now in run.watch():
-                yield (now.status, gr.HTML(_image(now.curve), visible=now.curve is not None),
-                       gr.Gallery(now.pictures, visible=bool(now.pictures)))
+                yield _shown(now)
         finally:
             if _running.get(session) is run:
                 _close(session)
@@ -59,9 +132,23 @@ def train_panel(config: str, *, overrides: tuple[str, ...] = (), about: str = ""
         run.stop()
         return "Stopping."
 
-    start.click(train, outputs=[status, curve, pictures], api_name=api, concurrency_limit=MAX_RUNS,
+    start.click(train, outputs=[status, loss, metric, pictures], api_name=api, concurrency_limit=MAX_RUNS,
                 show_progress="hidden")
-    stop.click(end, outputs=[status], api_name=f"stop_{api}", queue=False)
+    stop.click(end, outputs=[status], api_name=f"stop_{api}", queue=False, show_progress="hidden")
+
+
+def _shown(now: Progress) -> tuple[Any, ...]:
+    groups = dict(curve_groups(now.records))
+    return (now.status, _plot(groups.get("loss")), _plot(groups.get("validation")),
+            gr.Gallery(now.pictures, visible=bool(now.pictures)))
+
+
+def _plot(lines: dict[str, tuple[list[float], list[float]]] | None) -> Any:
+    if not lines:
+        return gr.LinePlot(visible=False)
+    rows = [(step, value, name) for name, (steps, values) in lines.items()
+            for step, value in zip(steps, values, strict=True)]
+    return gr.LinePlot(pd.DataFrame(rows, columns=["step", "value", "name"]), visible=True)
 
 
 def close_runs(request: gr.Request) -> None:
@@ -73,9 +160,3 @@ def _close(session: str) -> None:
     run = _running.pop(session, None)
     if run is not None:
         run.close()
-
-
-def _image(png: bytes | None) -> str:
-    if png is None:
-        return ""
-    return f'<img alt="Losses and metrics over the steps" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

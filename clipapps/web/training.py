@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shlex
 import signal
@@ -14,14 +13,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from clipapps.data.images import read_image
 from clipapps.errors import BadSampleError
-from clipapps.visualization.curves import draw_curves, read_scalars
+from clipapps.visualization.curves import read_scalars
 
-_GRACE = 5.0  # seconds between the signal that saves and stops, and the one that kills
+_GRACE = 3.0  # seconds between the signal that saves and stops, and the one that kills
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Progress:
 
     Args:
         status: one sentence.
-        curve: PNG of losses and metrics; None before the first record.
+        records: of its `scalars.jsonl` so far.
         pictures: newest pictures that the run wrote, (path, caption).
         is_over: whether the process has ended.
     """
 
     status: str
-    curve: bytes | None
+    records: list[dict[str, Any]]
     pictures: list[tuple[str, str]]
     is_over: bool
 
@@ -122,13 +122,8 @@ class TrainingRun:
         code = self._process.poll()
         scalars = self.work_dir / "scalars.jsonl"
         records = read_scalars(scalars) if scalars.is_file() else []
-        curve = None
-        if records:
-            stream = io.BytesIO()
-            draw_curves(records, stream)
-            curve = stream.getvalue()
         step = max((int(record.get("step", 0)) for record in records), default=0)
-        return Progress(self._status(code, step), curve, self._pictures(), code is not None)
+        return Progress(self._status(code, step), records, self._pictures(), code is not None)
 
     def _status(self, code: int | None, step: int) -> str:
         seconds = time.monotonic() - self._began

@@ -19,5 +19,6 @@ PROJECT = Project(
         PredictOption("clip_weights", "its weights, for example openai (with --arch)", str, "W"),
     ),
     converter=f"{__name__}.convert:convert_checkpoint",
+    demo=f"{__name__}.demo:build_tab",
     extra="ila",
 )
