@@ -173,6 +173,11 @@ class CLIPBackbone(nn.Module):
         return self._text().width
 
     @property
+    def has_text(self) -> bool:
+        """Whether it was built with its text tower."""
+        return self._text_tower is not None
+
+    @property
     def has_causal_text(self) -> bool:
         """Whether nothing behind a text's pooled position matters to its embedding."""
         return self._text().is_causal

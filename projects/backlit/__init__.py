@@ -8,7 +8,7 @@ PROJECT = Project(
     summary="Enhancement of backlit photographs, guided by CLIP without pairs (CLIP-LIT, RAVE)",
     inferencer=f"{__name__}.inferencer:BacklitInferencer",
     predict_options=(
-        PredictOption("strength", "0 leaves a photo as it is, 1 (default) is the full answer", float, "S"),
+        PredictOption("strength", "0 leaves a photo as it is, 1 is the default, 2 the boldest", float, "S"),
         PredictOption("max_gain", "brighten by this factor at most; noise grows with it", float, "G"),
         PredictOption("protect_highlights", "cut no color off at white"),
         PredictOption("never_darken", "only brighten"),

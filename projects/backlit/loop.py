@@ -204,8 +204,8 @@ class BacklitTrainLoop(BaseLoop):
                                                     guidance.embed_transform)
                             for index in range(self.pictures.count(side))]) for side in (BACKLIT, WELL_LIT)]
         residual = residual_vector(*sides)
-        if guidance.words is not None or guidance.shift_tokens:
-            clip = self.model.towers.clip
+        clip = self.model.towers.clip
+        if clip.has_text:
             words = clip.vocabulary() if guidance.words is None else list(guidance.words)
             embeds = embed_words(clip, words)
             if guidance.shift_tokens:
@@ -213,6 +213,10 @@ class BacklitTrainLoop(BaseLoop):
             if self.runner.rank == 0:
                 found = interpret(residual, embeds, min(_LISTED, len(words) // 2))
                 write_json(Path(self.runner.work_dir) / REPORT, report(residual, found, words))
+        elif guidance.shift_tokens:
+            raise ConfigError("shift_tokens corrects the direction by words; build the guiding CLIP with_text=True.")
+        else:
+            self.runner.logger.info("no text tower: %s, the words nearest to the direction, is not written", REPORT)
         guidance.set(residual)
 
     def _on_device(self, image: np.ndarray) -> Tensor:

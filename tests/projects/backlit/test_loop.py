@@ -89,6 +89,19 @@ def test_rave_fits_its_direction_once_and_tells_what_it_says(tmp_path: Path, tra
     assert len(told["well_lit"]) == len(told["backlit"]) == 10
 
 
+def test_rave_without_a_list_of_words_reports_on_every_token(tmp_path: Path, train_small, monkeypatch):
+    from clipapps.clip import CLIPBackbone
+
+    monkeypatch.setattr(CLIPBackbone, "vocabulary", lambda self: [f"word{number}" for number in range(40)])
+    short = ("train_cfg.max_iters=1", "train_cfg.val_interval=1", "train_cfg.schedule.reconstruct_iters=1")
+    train_small("rave", tmp_path / "all", *short, "model.guidance.words=None")
+    told = json.loads((tmp_path / "all" / "residual.json").read_text())
+    assert len({entry["word"] for entry in told["well_lit"] + told["backlit"]}) == 30
+    train_small("rave", tmp_path / "none", *short, "model.guidance.words=None", "model.clip.with_text=False")
+    assert not (tmp_path / "none" / "residual.json").exists()
+    assert "no text tower" in (tmp_path / "none" / "train.log").read_text()
+
+
 def test_a_failed_reconstruction_starts_a_new_network(tmp_path: Path, train_small):
     train_small("rave", tmp_path, "train_cfg.schedule.reconstruct_iters=3", "train_cfg.schedule.reinit_psnr=1000",
                 "train_cfg.schedule.reinit_grace=0", "train_cfg.schedule.max_restarts=1", "train_cfg.max_iters=1",
