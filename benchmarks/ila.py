@@ -205,17 +205,39 @@ def compare_on_toy_world(seeds: list[int], out: Path, overrides: list[str]) -> N
     from clipapps.projects.ila.convert import build_empty
 
     for name, recipe in RECIPES.items():
-        scores = []
+        scores, of_pairs = [], []
         for seed in seeds:
             folder = out / f"{recipe}_{seed}"
+            table = folder / "probabilities.tsv"
             if not (folder / "metrics.json").is_file():
-                runner.train(load_config(f"ila/{recipe}_tiny_toyworld", overrides), folder, seed=seed, amp=True)
+                cfg = load_config(f"ila/{recipe}_tiny_toyworld", [*overrides, f"val_evaluator.dump={table}"])
+                runner.train(cfg, folder, seed=seed)
             scores.append(json.loads((folder / "metrics.json").read_text())["top1"])
-        costs = measure(build_empty(load_config(f"ila/{recipe}_tiny_toyworld", ["model.backbone.input_resolution=64"])))
+            of_pairs.append(accuracies_of_pairs(table))
+        cfg = load_config(f"ila/{recipe}_tiny_toyworld")
+        cfg.model.backbone.input_resolution = cfg.val_dataloader.dataset.size
+        costs = measure(build_empty(cfg))
         spread = f" (standard deviation {100 * statistics.stdev(scores):.1f})" if len(scores) > 1 else ""
         print(f"{name}: top-1 {100 * statistics.mean(scores):.1f} %{spread}; {', '.join(f'{x:.3f}' for x in scores)}; "
               f"{costs.parameters['trained'] / 1e6:.2f} million trained parameters, "
               f"{costs.macs['total'] / 1e9:.2f} GMACs")
+        print("  top-1 of a pair's films, and which of the two when only these are asked for: " + "; ".join(
+            f"{pair} {100 * statistics.mean(x[pair][0] for x in of_pairs):.0f} %, "
+            f"{100 * statistics.mean(x[pair][1] for x in of_pairs):.0f} %" for pair in of_pairs[0]))
+
+
+def accuracies_of_pairs(table: Path) -> dict[str, tuple[float, float]]:
+    """Of a metric's dump: for each pair of motions top-1, and how often the right one of the two is the likelier."""
+    from clipapps.toyworld import MOTIONS
+
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    labels = torch.tensor([int(row[1]) for row in rows])
+    scores = torch.tensor([[float(value) for value in row[2:]] for row in rows])
+    known = scores.argmax(dim=1) == labels
+    likelier = scores.gather(1, labels[:, None]) > scores.gather(1, (labels ^ 1)[:, None])
+    return {f"{MOTIONS[2 * pair]} / {MOTIONS[2 * pair + 1]}": (known[labels // 2 == pair].float().mean().item(),
+                                                               likelier[labels // 2 == pair].float().mean().item())
+            for pair in range(len(MOTIONS) // 2)}
 
 
 def main() -> int:

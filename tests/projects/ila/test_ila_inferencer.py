@@ -65,7 +65,7 @@ def test_an_array_gets_a_result_for_each_window_and_for_the_whole(inferencer, tm
     assert len(result.windows) == 3 and result.class_names == tuple(MOTIONS)
     mean = np.average([window.scores for window in result.windows], axis=0, weights=[1, 1, 0.48])
     np.testing.assert_allclose(result.scores, mean, atol=1e-5)
-    assert result.points.shape == (7, 4) and abs(result.points).max() <= 0.75
+    assert result.points.shape == (3, 4) and abs(result.points).max() <= 0.75
     names = [path.name for path in result.save(tmp_path)]
     assert names == ["video0.png", "video0.json", "video0.csv", "video0_timeline.png"]
     facts = json.loads((tmp_path / "video0.json").read_text())
