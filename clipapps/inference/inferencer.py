@@ -128,9 +128,9 @@ def load(project: str, weights: str | os.PathLike[str] | None = None, *, device:
         UserError: unknown project, option, device, or precision; WeightsError: weights that cannot be used.
 
     >>> from clipapps.toyworld import render, sample_scene
-    >>> result = load("denseclip")(render(sample_scene(22), 128).image)[0]
-    >>> result.plot().shape[2], sorted(result.to_dict())[:2]
-    (3, ['classes', 'mask'])
+    >>> result = load("denseclip")(render(sample_scene(0, 22), 128).image)[0]
+    >>> result.mask.shape, result.to_dict()["classes"][0]["name"]
+    ((128, 128), 'background')
     """
     record = get_project(project)
     if record.inferencer is None:

@@ -94,6 +94,10 @@ class BacklitInferencer(Inferencer):
 
     Raises:
         WeightsError: no weights, or they cannot be used. UserError: a value out of its range.
+
+    >>> result = BacklitInferencer(max_gain=4.0)(np.full((40, 60, 3), 30, np.uint8))[0]
+    >>> result.enhanced.shape, bool(30 < result.enhanced.mean() <= 120), result.light_map.shape
+    ((40, 60, 3), True, (40, 60))
     """
 
     suffixes = PHOTO_SUFFIXES | VIDEO_SUFFIXES

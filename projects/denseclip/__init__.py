@@ -14,7 +14,8 @@ PROJECT = Project(
     config_keys=("data_root",),  # of every dataset in the config; one override moves them all
     inferencer=f"{__name__}.inference:open_inferencer",
     predict_options=(PredictOption("classes", "class names, separated by commas", comma_separated, "NAMES"),),
-    weights={name: f"assets/{name}.safetensors" for name in ("denseclip_fpn_tiny_toyworld",)},
+    weights={name: f"assets/{name}.safetensors" for name in (
+        "denseclip_fpn_tiny_toyworld", "denseclip_mask_rcnn_tiny_toyworld")},
     converter=f"{__name__}.convert:convert_checkpoint",
     exporter=f"{__name__}.export:make_exportable",
     demo=f"{__name__}.demo:build_tab",

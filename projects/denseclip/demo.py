@@ -32,7 +32,7 @@ def inferencer(model: str, names: tuple[str, ...]) -> Inferencer:
     """A model of the list, for these class names; none: those it was trained with, or the toy world's."""
     if model == TRAINING_FREE:
         return DenseCLIPInferencer(device=pick_device("auto"), classes=list(names) or None)
-    return load("denseclip", shipped_models("denseclip")[model], classes=list(names) or None)
+    return load("denseclip", parts.chosen(model, shipped_models("denseclip")), classes=list(names) or None)
 
 
 def segment(image: np.ndarray, names: list[str], model: str = TRAINING_FREE) -> Result:
@@ -97,7 +97,7 @@ def build_tab(folder: Path) -> tabs.Opening:
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             image = parts.picture_input(value=files[3])
-            model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
+            model = parts.choice_input("Model", models, visible=len(models) > 1)
             names = gr.Textbox("", label="Class names", info="Separated by commas. Empty: those the model knows.",
                                placeholder=", ".join(CATEGORIES))
             with gr.Row(elem_classes="buttons"):

@@ -79,6 +79,14 @@ class DetectionInferencer(Inferencer):
         config: config of the weights; None: found beside them or by the name that they carry.
         classes: None; a detector only knows what it was trained with.
         min_score: objects below this score are left out.
+
+    >>> from clipapps.project import get_project
+    >>> from clipapps.toyworld import SceneSpec, render, sample_scene
+    >>> detect = DetectionInferencer(get_project("denseclip").shipped_weights("denseclip_mask_rcnn_tiny_toyworld"))
+    >>> scene = sample_scene(5, 1, SceneSpec(min_objects=2, max_objects=2, sizes=("large",)))
+    >>> found = detect(render(scene, 128).image)[0].to_dict()["objects"]
+    >>> sorted(entry["category"] for entry in found) == sorted(item.category for item in scene.objects)
+    True
     """
 
     def __init__(self, weights: str | Path, device: torch.device | str = "cpu", *, config: str | Path | None = None,
