@@ -206,7 +206,7 @@ class BacklitTrainLoop(BaseLoop):
         residual = residual_vector(*sides)
         clip = self.model.towers.clip
         if clip.has_text:
-            words = clip.vocabulary() if guidance.words is None else list(guidance.words)
+            words = list(dict.fromkeys(clip.vocabulary() if guidance.words is None else guidance.words))
             embeds = embed_words(clip, words)
             if guidance.shift_tokens:
                 residual = corrected(residual, embeds, interpret(residual, embeds, guidance.shift_tokens))

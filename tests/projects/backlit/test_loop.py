@@ -92,7 +92,8 @@ def test_rave_fits_its_direction_once_and_tells_what_it_says(tmp_path: Path, tra
 def test_rave_without_a_list_of_words_reports_on_every_token(tmp_path: Path, train_small, monkeypatch):
     from clipapps.clip import CLIPBackbone
 
-    monkeypatch.setattr(CLIPBackbone, "vocabulary", lambda self: [f"word{number}" for number in range(40)])
+    tokens = [f"word{number // 2}" for number in range(80)]  # as tokens within and at the end of words
+    monkeypatch.setattr(CLIPBackbone, "vocabulary", lambda self: tokens)
     short = ("train_cfg.max_iters=1", "train_cfg.val_interval=1", "train_cfg.schedule.reconstruct_iters=1")
     train_small("rave", tmp_path / "all", *short, "model.guidance.words=None")
     told = json.loads((tmp_path / "all" / "residual.json").read_text())
