@@ -75,8 +75,7 @@ def _paint_object(canvas: np.ndarray, instances: np.ndarray, item: SceneObject, 
     left, top = math.floor(item.x * size) - half, math.floor(item.y * size) - half
     side = 2 * half + 1
     sprite = _sprite(item, size, left, top, side)
-    rows = slice(max(0, top), min(size, top + side))
-    columns = slice(max(0, left), min(size, left + side))
+    rows, columns = _visible_part(top, side, size), _visible_part(left, side, size)
     inner = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
     alpha = sprite[..., 3]
     soft = _blur(alpha, item.radius * size * 0.16)
@@ -89,6 +88,12 @@ def _paint_object(canvas: np.ndarray, instances: np.ndarray, item: SceneObject, 
     view *= keep[..., None]
     view += color[inner]
     instances[rows, columns][alpha[inner] >= _VISIBLE] = number
+
+
+def _visible_part(start: int, length: int, size: int) -> slice:
+    """What of `length` pixels from `start` lies inside 0..size; empty beyond either end."""
+    first = min(max(0, start), size)
+    return slice(first, max(first, min(size, start + length)))
 
 
 def _blur(alpha: np.ndarray, sigma: float) -> np.ndarray:

@@ -123,6 +123,13 @@ def test_an_object_across_the_border_is_cut_not_refused() -> None:
     assert (drawn.instances == 1).any() and drawn.boxes_px[0][0] == 0 and drawn.boxes_px[0][3] == 64
 
 
+@pytest.mark.parametrize(("x", "y"), [(-0.3, 0.5), (1.4, 0.5), (0.5, -0.4), (0.5, 1.3), (-0.5, 1.5)])
+def test_an_object_beyond_the_border_leaves_the_picture_as_it_is(x: float, y: float) -> None:
+    scene = sample_scene(3, 5)
+    gone = replace(scene, objects=(replace(scene.objects[0], x=x, y=y, radius=0.13),))
+    assert (render(gone, 128).image == render(replace(scene, objects=()), 128).image).all()
+
+
 def test_classes_and_palette_match() -> None:
     assert class_names() == ("background", *CATEGORIES)
     assert len(palette()) == 11
