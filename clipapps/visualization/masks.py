@@ -12,6 +12,7 @@ from clipapps.visualization.fonts import font, text_width
 
 IGNORED = 255
 _EDGE = (160, 160, 160)
+_BACKGROUND = (128, 128, 128)
 
 
 def distinct_colors(count: int) -> list[tuple[int, int, int]]:
@@ -21,6 +22,16 @@ def distinct_colors(count: int) -> list[tuple[int, int, int]]:
         red, green, blue = colorsys.hls_to_rgb(index * 0.618034 % 1.0, (0.5, 0.38, 0.65)[index % 3], 0.75)
         colors.append((round(255 * red), round(255 * green), round(255 * blue)))
     return colors
+
+
+def class_colors(names: Sequence[str]) -> list[tuple[int, int, int]]:
+    """A color for each class; "background" is gray and takes none of the others', so that detectors agree with it.
+
+    >>> class_colors(["background", "tree"])[1] == class_colors(["tree"])[0]
+    True
+    """
+    colors = iter(distinct_colors(len(names)))
+    return [_BACKGROUND if name == "background" else next(colors) for name in names]
 
 
 def colorize(mask: np.ndarray, palette: Sequence[Sequence[int]], *, ignore_index: int = IGNORED) -> np.ndarray:

@@ -26,7 +26,7 @@ from clipapps.inference import Image, Inferencer, Result
 from clipapps.projects.denseclip.maskclip import MaskCLIPSegmentor
 from clipapps.projects.denseclip.models import CLIPSegmentor, DenseCLIPSegmentor
 from clipapps.registry import MODELS
-from clipapps.visualization.masks import distinct_colors, legend, overlay
+from clipapps.visualization.masks import class_colors, legend, overlay
 from clipapps.visualization.panels import stacked
 
 TINY_ARCH = "tiny-rn"
@@ -145,7 +145,7 @@ class DenseCLIPInferencer(Inferencer):
             self.segmentor.use_vocabulary(self.class_names)
         has_decoder = self.class_names == trained and isinstance(self.segmentor, CLIPSegmentor)
         self.method = f"{self.label}, {'decoder' if has_decoder else 'score maps'}"
-        self.palette = distinct_colors(len(self.class_names))
+        self.palette = class_colors(self.class_names)
         self.unknown_words = warn_of_unknown_words(self.class_names, arch, FOR_PHOTOGRAPHS) if arch == TINY_ARCH else []
 
     def predict(self, image: Image, name: str) -> SegmentationResult:

@@ -21,7 +21,7 @@ from clipapps.projects.denseclip.detection.models import CLIPDetector
 from clipapps.projects.denseclip.detection.transforms import PackDetection, ResizeInstances
 from clipapps.registry import MODELS, TRANSFORMS
 from clipapps.visualization.instances import Instances, draw_instances
-from clipapps.visualization.masks import distinct_colors, legend
+from clipapps.visualization.masks import class_colors, legend
 from clipapps.visualization.panels import stacked
 
 MIN_LEGEND_WIDTH = 320
@@ -102,7 +102,7 @@ class DetectionInferencer(Inferencer):
         if classes is not None and tuple(classes) != self.class_names:
             raise UserError(f"{self.label} is a detector of fixed classes: {', '.join(self.class_names)}. Leave out "
                             "the class names, or use weights of a segmentation config of DenseCLIP.")
-        self.palette = distinct_colors(len(self.class_names))
+        self.palette = class_colors(self.class_names)
         self.resize, self.pack = find_resize(cfg), PackDetection()
 
     def predict(self, image: Image, name: str) -> DetectionResult:
