@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from clipapps.inference import Inferencer
     from clipapps.project import Project
 
+CAMERA = "camera:"
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the verb's parser."""
@@ -27,7 +29,8 @@ def add_parser(subparsers: Subparsers) -> None:
                 "clipapps predict denseclip photos/ --weights work_dirs/mine/best.safetensors\n"
                 "clipapps predict backlit holidays/ --recursive --strength 0.8 --out brighter")
     parser.add_argument("project", metavar="PROJECT", help="a name from `clipapps list projects`")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files or folders")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+",
+                        help="files or folders; camera:0 for a camera, until Ctrl-C, where the project takes one")
     parser.add_argument("--weights", metavar="W",
                         help="a checkpoint of this project, or a name from `clipapps list weights` (default: the "
                              "shipped weights)")
@@ -71,11 +74,14 @@ def run(args: argparse.Namespace) -> int:
     from clipapps.inference import load
     from clipapps.project import get_project
 
-    if missing := [path for path in args.inputs if not Path(path).exists()]:  # said before anything is loaded
+    cameras = [item for item in args.inputs if item.startswith(CAMERA) and item[len(CAMERA):].isdecimal()]
+    if missing := [path for path in args.inputs if path not in cameras and not Path(path).exists()]:
         raise DataError(f"There is no file or folder {missing[0]}.")
     project = get_project(args.project)
     options = _options(project, args)
     inferencer = load(project.name, args.weights, device=args.device, precision=args.precision, **options)
+    if cameras:
+        return _watch(args, inferencer)
     jobs, ledger = _plan(args, inferencer, options)
     if args.overwrite:
         todo = jobs
@@ -87,6 +93,18 @@ def run(args: argparse.Namespace) -> int:
     failures = _work(todo, jobs, inferencer, ledger)
     if failures:
         raise BadSampleError(f"{len(failures)} of {len(jobs)} inputs could not be used:\n" + "\n".join(failures))
+    return 0
+
+
+def _watch(args: argparse.Namespace, inferencer: Inferencer) -> int:
+    """Save what a camera shows, result by result, until somebody stops it."""
+    from clipapps.errors import UserError
+
+    if len(args.inputs) != 1 or not inferencer.watches_cameras:
+        raise UserError("A camera is watched alone, without other inputs." if inferencer.watches_cameras else
+                        f"{args.project} takes files and folders, and no camera.")
+    for result in inferencer.stream(int(args.inputs[0].removeprefix(CAMERA))):
+        print("  ".join(map(str, result.save(args.out))), flush=True)
     return 0
 
 

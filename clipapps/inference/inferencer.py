@@ -51,6 +51,7 @@ class Inferencer(ABC):
         suffixes: kinds of files that are taken from a folder.
         batch_size: how many images `stream` hands to `predict_batch` at once.
         precision: "float32", "bfloat16", or "float16" of what `computing` surrounds.
+        watches_cameras: whether `stream` takes the number of a camera.
         progress: called with the share of the present input that is done, 0 to 1, by those that take long.
     """
 
@@ -58,6 +59,7 @@ class Inferencer(ABC):
     suffixes: frozenset[str] = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     batch_size: int = 1
     precision: str = "float32"
+    watches_cameras: bool = False
     progress: Callable[[float], None] | None = None
 
     @abstractmethod

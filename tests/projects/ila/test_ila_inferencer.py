@@ -13,7 +13,8 @@ from clipapps.engine import checkpoint
 from clipapps.engine.config import load_config
 from clipapps.errors import BadSampleError, UserError, WeightsError
 from clipapps.inference import load
-from clipapps.projects.ila.inferencer import ILAInferencer
+from clipapps.projects.ila.convert import build_empty
+from clipapps.projects.ila.inferencer import ILAInferencer, view_of
 from clipapps.projects.ila.windows import central_square, cut_windows
 from clipapps.registry import MODELS
 from clipapps.toyworld import MOTIONS
@@ -92,7 +93,9 @@ def test_files_are_read_and_a_damaged_one_is_named(inferencer, tmp_path):
         next(results)
 
 
-def test_a_camera_gives_a_result_for_each_window(inferencer, monkeypatch):
+@pytest.fixture
+def camera(monkeypatch):
+    """A camera that shows sixty frames, twenty a second, and then no more."""
     class Camera:
         def __init__(self, number):
             self.count = 0
@@ -111,12 +114,35 @@ def test_a_camera_gives_a_result_for_each_window(inferencer, monkeypatch):
     monkeypatch.setattr("cv2.VideoCapture", Camera)
     monkeypatch.setattr("cv2.getTickFrequency", lambda: 20.0)
     monkeypatch.setattr("cv2.getTickCount", lambda: next(ticks))
+
+
+def test_a_camera_gives_a_result_for_each_window(inferencer, camera):
     results = inferencer.stream(3)
     first, second = next(results), next(results)
     assert [first.name, second.name] == ["camera3_00000", "camera3_00001"]
     assert first.windows[0].end <= second.windows[0].start
     with pytest.raises(BadSampleError, match="no more frames"):
         list(results)
+
+
+def test_the_command_watches_a_camera_until_it_ends(weights, camera, clipapps_cli, tmp_path):
+    done = clipapps_cli("predict", "ila", "camera:0", "--weights", weights, "--window", "1", "--out", tmp_path)
+    assert done.code == 2 and "no more frames" in done.err and "Traceback" not in done.err
+    assert len(list(tmp_path.glob("camera0_0000?.json"))) == len(done.out.splitlines()) >= 2
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("ila", "camera:0", "camera:1"), "watched alone"), (("denseclip", "camera:0"), "takes files and folders"),
+    (("ila", "camera:x"), "no file or folder camera:x")])
+def test_cameras_that_cannot_be_watched(clipapps_cli, words, said):
+    done = clipapps_cli("predict", *words)
+    assert done.code == 2 and said in done.err
+
+
+@pytest.mark.parametrize(("config", "view"), [("ila_tiny_toyworld", (48, 1.0)), ("ila_tiny_toyworld_videos", (48, 1.0)),
+                                              ("ila_vit_b32_8f_k400", (224, 256 / 224))])
+def test_videos_are_read_at_the_size_of_the_training(config, view):
+    assert view_of(load_config(f"ila/{config}"), build_empty(load_config("ila/ila_tiny_toyworld"))) == view
 
 
 def test_zero_shot_takes_any_names():
