@@ -19,6 +19,7 @@ PROJECT = Project(
         PredictOption("clip_weights", "its weights, for example openai (with --arch)", str, "W"),
     ),
     converter=f"{__name__}.convert:convert_checkpoint",
+    weights={"ila_tiny_toyworld": "assets/ila_tiny_toyworld.safetensors"},  # see MODEL_CARD.md
     demo=f"{__name__}.demo:build_tab",
     extra="ila",
 )

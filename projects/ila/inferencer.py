@@ -26,6 +26,7 @@ from clipapps.engine.config import load_config
 from clipapps.engine.trained_config import config_of_weights
 from clipapps.errors import UserError
 from clipapps.inference import Image, Inferencer, Result
+from clipapps.project import get_project
 from clipapps.projects.ila import pictures
 from clipapps.projects.ila.heads import TextHead
 from clipapps.projects.ila.models import ILAClassifier
@@ -131,8 +132,9 @@ class ILAInferencer(Inferencer):
     """Recognition in videos.
 
     Args:
-        weights: `best.safetensors` or a checkpoint of a training run, or a converted one; None: zero-shot, the mean of
-            the frames against the class names.
+        weights: `best.safetensors` or a checkpoint of a training run, or a converted one; None: the shipped ones, which
+            know the motions of the toy world, or with `classes`, `arch` or `clip_weights` zero-shot: the mean of the
+            frames against the class names.
         device: where to run.
         classes: names; models with a text head take any, others only the names of those they were trained on.
         config: config of the weights; None: found beside them or by the name that they carry.
@@ -154,6 +156,8 @@ class ILAInferencer(Inferencer):
             raise UserError(f"The window is longer than 0 seconds and top at least 1, not {window} and {top}.")
         self.device, self.window, self.top, self.layer = torch.device(device), window, int(top), layer
         init_default_scope("clipapps")
+        if weights is None and classes is None and arch is None and clip_weights == BUILTIN:
+            weights = get_project("ila").shipped_weights()
         if weights is None:
             cfg = load_config(ZERO_SHOT)
             cfg.model.backbone.update(arch=arch or cfg.model.backbone.arch, weights=clip_weights)
@@ -260,19 +264,27 @@ def view_of(cfg: Config, model: ILAClassifier, *, is_own: bool = True) -> tuple[
     Args:
         is_own: whether the model's tower is the config's, so that the config's data tells.
     """
-    # a toy-world set draws whole frames at this size
-    size = cfg.val_dataloader.dataset.get("size") if is_own else None
-    return (size, 1.0) if size else (min(model.backbone.native_size), RESIZE_MARGIN)
+    data = cfg.val_dataloader.dataset
+    if is_own and data.get("size"):  # a toy-world set draws whole frames at this size
+        return data.size, 1.0
+    sizes = {_name_of(step): step.get("size") for step in data.get("pipeline", ())} if is_own else {}
+    crop, short = sizes.get("CropCenter"), sizes.get("ResizeShortSide")
+    return (crop, short / crop) if crop and short else (min(model.backbone.native_size), RESIZE_MARGIN)
 
 
 def names_of(cfg: Config) -> tuple[str, ...]:
     """Class names that a toy-world config's data set has; none for others."""
-    kind = cfg.val_dataloader.dataset.get("type")
-    if getattr(kind, "__name__", str(kind)).rpartition(".")[2].startswith("ToyWorldVideo"):
+    if _name_of(cfg.val_dataloader.dataset).startswith("ToyWorldVideo"):
         from clipapps.toyworld.motions import MOTIONS
 
         return tuple(MOTIONS)
     return ()
+
+
+def _name_of(part: Config) -> str:
+    """Name of the class that a config's dict builds."""
+    kind = part.get("type")
+    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
 def _rounded(best: list[tuple[str, float]]) -> list[dict[str, Any]]:
