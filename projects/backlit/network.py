@@ -164,6 +164,16 @@ class _InwardClamp(torch.autograd.Function):
         return grad.masked_fill(goes_further_out, 0)
 
 
+def training_layout(device: torch.device) -> torch.memory_format:
+    """The memory layout of pictures in which a training step is fastest; the losses do not depend on it.
+
+    Channels last, but for CPUs that have AVX2 and no more: there oneDNN takes five times as long for the gradients of
+    these narrow convolutions' weights, and a step of the network twice as long.
+    """
+    is_avx2 = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return torch.contiguous_format if is_avx2 else torch.channels_last
+
+
 def enhance(images: Tensor, light_map: Tensor, clamp_gradient: str = "none") -> Tensor:
     """Divide photos (B, 3, H, W) in 0..1 by their light maps (B, 1, H, W); the result is clamped to 0..1.
 

@@ -21,7 +21,7 @@ from clipapps.errors import DataError
 from clipapps.projects.backlit.backlighting import BacklightingRanges, backlight
 from clipapps.projects.backlit.datasets import LightingPairs, draw_scene, to_tensor
 from clipapps.projects.backlit.models import load_network, predictions
-from clipapps.projects.backlit.network import EnhancementNetwork, enhance
+from clipapps.projects.backlit.network import EnhancementNetwork, enhance, training_layout
 from clipapps.registry import DATASETS, MODELS
 from clipapps.toyworld.datasets import split_seed
 from clipapps.toyworld.scene import make_spec
@@ -174,7 +174,7 @@ class BacklitPairedEnhancer(BaseModel):
     def forward(self, inputs: Tensor, mode: str = "tensor", target: Tensor | None = None,
                 light_map: Tensor | None = None, **sample: Any) -> Any:
         """Enhanced photos and light maps, losses, or predictions; `inputs` and `target` (B, 3, H, W) uint8 RGB."""
-        images = (inputs.float() / 255).contiguous(memory_format=torch.channels_last)
+        images = (inputs.float() / 255).contiguous(memory_format=training_layout(inputs.device))
         found = self.network(images).float()
         enhanced = enhance(images, found, "inward")
         if mode == "loss":

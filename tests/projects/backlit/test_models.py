@@ -28,6 +28,22 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
     torch.testing.assert_close(found["objective"], found["guidance"] + 0.9 * found["identity"])
 
 
+def test_losses_and_gradients_do_not_depend_on_the_layout_that_a_cpu_trains_in(monkeypatch):
+    model, images, found = build(), torch.rand(2, 3, 32, 32), []
+    for capability, is_plain in (("AVX2", True), ("AVX512", False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        seen: list[bool] = []
+        handle = model.network.register_forward_pre_hook(
+            lambda _, args, seen=seen: seen.append(args[0].is_contiguous()))
+        model.zero_grad()
+        loss = model(images, mode="loss", phase="enhance")["loss"]
+        loss.backward()
+        handle.remove()
+        assert seen == [is_plain]
+        found.append((loss.detach(), model.network.condx.weight.grad.clone()))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-3)
+
+
 def test_photos_that_stay_as_they_are_cost_nothing_in_reconstruction():
     model = build()
     model.network.cond_add1.weight.data.zero_()
