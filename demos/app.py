@@ -25,6 +25,7 @@ TITLE = "clipapps"
 TAGLINE = "One CLIP backbone, many tasks. Everything runs on this machine; nothing is sent anywhere."
 _CACHE = (600, 3600)  # seconds: how often, and how old a file of the cache may become
 _QUEUE = 20
+_SESSIONS = 200  # kept for an hour after they end, at a third of a megabyte each; gradio's default is 10,000
 
 
 def projects_with_a_tab() -> dict[str, Project]:
@@ -90,8 +91,10 @@ def launch(project: str | None = None, *, host: str = "127.0.0.1", port: int | N
     threading.Thread(target=_prepare, args=(openings,), daemon=True).start()
     return page.queue(max_size=_QUEUE, default_concurrency_limit=1).launch(**{
         "server_name": host, "server_port": port, "share": False, "theme": theme(), "css": CSS, "js": JS,
-        "max_file_size": parts.MAX_UPLOAD_BYTES, "show_error": True, "strict_cors": True, "mcp_server": False,
-        "ssr_mode": False, "quiet": True, "footer_links": ["api", "settings"], **options})
+        # Errors of ours are sentences and shown in any case; this would show the framework's, with paths in them.
+        "show_error": False, "max_file_size": parts.MAX_UPLOAD_BYTES, "strict_cors": True, "mcp_server": False,
+        "state_session_capacity": _SESSIONS, "ssr_mode": False, "quiet": True,
+        "footer_links": ["api", "settings"], **options})
 
 
 def _prepare(openings: Sequence[Opening]) -> None:

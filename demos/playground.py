@@ -53,7 +53,7 @@ def backbones() -> list[tuple[str, str]]:
 
 def state_of(name: str) -> tuple[bool, str]:
     """Whether a backbone can be used without fetching anything, and a sentence that says so, with its size."""
-    arch, tag = name.split(" / ")
+    arch, tag = parts.chosen(name, [value for _, value in backbones()]).split(" / ")
     file = find_local(resolve_arch(arch), tag)
     if file is not None:
         return True, f"{arch}: {file.stat().st_size / _MEGABYTE:,.0f} MB, on this machine."
@@ -66,10 +66,8 @@ def ready(name: str) -> CLIPBackbone:
     """A backbone that is on this machine.
 
     Raises:
-        UserError: it would have to be fetched first.
+        UserError: there is no such one, or it would have to be fetched first.
     """
-    if name not in {value for _, value in backbones()}:
-        raise UserError("There is no such backbone. Choose one of the list.")
     is_here, words = state_of(name)
     if not is_here:
         raise UserError(words)
@@ -138,7 +136,7 @@ def build_tab(folder: Path) -> None:
     tabs.lead("What one CLIP answers by itself. The built-in ones are tiny and know the toy world: ten objects, eight "
               "colors, eight backgrounds.")
     with gr.Row(equal_height=True):
-        clip = gr.Dropdown(backbones(), value=BUILTIN, label="Backbone", filterable=True, scale=5, min_width=300)
+        clip = parts.choice_input("Backbone", backbones(), filterable=True, scale=5, min_width=300)
         with gr.Column(scale=6, min_width=300):
             state = tabs.facts(state_of(BUILTIN)[1])
             fetch = gr.Button("Fetch it", visible=False)
@@ -163,7 +161,7 @@ def _choosing(clip: gr.Dropdown, state: gr.Markdown, fetch: gr.Button) -> None:
     @answering
     def fetch_weights(name: str) -> tuple[str, Any]:
         """Fetches the weights of a backbone from where open_clip has them."""
-        backbone(name)
+        backbone(parts.chosen(name, [value for _, value in backbones()]))
         backbones.cache_clear()
         return describe(name)
 

@@ -104,7 +104,7 @@ def _open(path: str | Path, max_pixels: int) -> tuple[Image.Image, bytes]:
             raise BadSampleError(f"{file} is empty.")
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise BadSampleError(f"{file} is too large: {_words(error)}.") from error
+        raise BadSampleError(f"{file} has too many pixels; at most {max_pixels:,} are read.") from error
     except Image.UnidentifiedImageError as error:
         raise BadSampleError(f"{file} is no image that is read here ({', '.join(FORMATS)}).") from error
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError, TypeError, KeyError, IndexError) as error:

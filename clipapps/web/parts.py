@@ -6,12 +6,14 @@ import contextlib
 import functools
 import inspect
 import logging
+import re
 import shutil
 import tempfile
 import time
 import zipfile
 from abc import ABCMeta
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,8 +30,8 @@ except ModuleNotFoundError as error:
         raise
     raise UserError('The demo needs gradio: pip install "clipapps[demo]".') from error
 
-__all__ = ["answering", "bundle", "example_files", "files_input", "fresh_folder", "gr", "in_time", "names", "picture",
-           "picture_input", "plural", "unknown_words", "video", "video_input"]
+__all__ = ["answering", "as_text", "bundle", "choice_input", "chosen", "example_files", "files_input", "fresh_folder",
+           "gr", "in_time", "names", "picture", "picture_input", "plural", "unknown_words", "video", "video_input"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +57,7 @@ def _as_sentences(name: str) -> Iterator[None]:
     except gr.Error:
         raise
     except ClipAppsError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(escape(str(error), quote=False), print_exception=False) from error  # shown as HTML
     except Exception as error:
         logging.getLogger("clipapps").exception("The demo's %s failed.", name)
         raise gr.Error(FAULT_OF_OURS, print_exception=False) from error
@@ -153,13 +155,22 @@ def names(text: str | None, *, least: int = 1) -> list[str]:
     return found
 
 
+def as_text(words: str) -> str:
+    """Words of a user's for a place that takes Markdown: as they are, and never a link, a picture or a tag.
+
+    >>> as_text("![<b>](x)")
+    '\\\\!\\\\[&lt;b&gt;\\\\]\\\\(x\\\\)'
+    """
+    return re.sub(r"([\\`*_\[\]()#!|~])", r"\\\1", escape(words, quote=False))
+
+
 def unknown_words(words: Sequence[str], what: str = "The built-in CLIP never saw") -> str:
     """A sentence about words that a model does not know, empty when there are none.
 
     >>> unknown_words(["moon"])
     ' The built-in CLIP never saw: moon.'
     """
-    return f" {what}: {', '.join(words)}." if words else ""
+    return f" {what}: {as_text(', '.join(words))}." if words else ""
 
 
 def plural(count: int, noun: str) -> str:
@@ -171,23 +182,23 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _by_path(kind: Any) -> Any:
-    """The component class, but its values are the paths of what was uploaded, which nobody has opened yet.
+def _as_it_came(kind: Any) -> Any:
+    """The component class, but its values are handed on unseen: of uploads the paths, which nobody has opened yet.
 
-    gradio itself would decode, check or copy files before any limit of ours, and answer a wrong one with its own
+    gradio itself would decode, check or copy files before any limit of ours, and answer what is wrong with its own
     internals. A method of an instance would not do: gradio builds components anew when an example fills them.
     """
     def preprocess(self: Any, payload: Any) -> Any:
-        if payload is None or hasattr(payload, "path"):
-            return getattr(payload, "path", None)
-        return [file.path for file in payload]
+        if hasattr(payload, "path"):
+            return payload.path
+        return [file.path for file in payload] if hasattr(payload, "root") else payload
 
     # Past gradio's metaclass, which would write a stub file beside this one; a template stays what it is made from.
     return ABCMeta.__new__(type(kind), kind.__name__, (kind,),
                            {"preprocess": preprocess, "is_template": True, "__module__": __name__})
 
 
-_PictureField, _VideoField, _FilesField = _by_path(gr.Image), _by_path(gr.Video), _by_path(gr.File)
+_PictureField, _VideoField, _FilesField, _ChoiceField = map(_as_it_came, (gr.Image, gr.Video, gr.File, gr.Dropdown))
 
 
 def picture_input(label: str = "Picture", **options: Any) -> gr.Image:
@@ -206,6 +217,22 @@ def files_input(label: str, **options: Any) -> gr.File:
     """A field for several files that hands on the list of their paths; what they are is told by their content."""
     settings = {"file_count": "multiple", "height": 160, **options}
     return _FilesField(label=label, elem_classes="input", **settings)
+
+
+def choice_input(label: str, choices: Sequence[Any], **options: Any) -> gr.Dropdown:
+    """A list to choose one of, the first to begin with; the answer checks what was chosen with `chosen`."""
+    return _ChoiceField(choices, label=label, **options)
+
+
+def chosen(value: Any, choices: Collection[str]) -> str:
+    """A value that is one of the choices.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise UserError("There is no such choice. Take one of the list.")
+    return value
 
 
 def example_files(pictures: Sequence[tuple[str, np.ndarray]], folder: Path) -> list[str]:

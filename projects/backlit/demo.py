@@ -158,7 +158,7 @@ def _enhancing_many(folder: Path) -> Callable[..., Iterator[tuple[Any, str, Any]
         if not saved:
             raise UserError(" ".join(problems))
         archive = parts.bundle(saved, own / "enhanced.zip")
-        yield (shown, f"{parts.plural(len(saved), 'photo')} enhanced. {' '.join(problems)}",
+        yield (shown, f"{parts.plural(len(saved), 'photo')} enhanced. {parts.as_text(' '.join(problems))}",
                gr.DownloadButton(value=archive, interactive=True))
 
     return enhance_many

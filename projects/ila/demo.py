@@ -21,8 +21,8 @@ TITLE = "ILA"
 ZERO_SHOT = "CLIP alone, zero-shot"
 CONFIG = "ila/ila_tiny_toyworld"
 TRAINING = ("train_cfg.val_interval=48", "val_dataloader.dataset.num_videos=56")  # so that curves come in between
-FILMS = {"three_motions": ("moves right", "grows", "passes in front"), "moves_left": ("moves left",),
-         "turns_clockwise": ("turns clockwise",), "bounces_back": ("bounces back",)}
+FILMS = {"three_motions": ("moves right", "grows", "disappears"), "moves_left": ("moves left",),
+         "appears": ("appears",), "passes_through": ("passes through",)}
 FPS, SECONDS, SIDE = 16, 2.0, 192
 Answer = tuple[dict[str, float], str, Any, str, str, dict[str, Any]]
 
@@ -31,8 +31,8 @@ Answer = tuple[dict[str, float], str, Any, str, str, dict[str, Any]]
 def inferencer(model: str, names: tuple[str, ...]) -> ILAInferencer:
     """A model of the list, for these class names; none: those it was trained with, or the toy world's motions."""
     if model == ZERO_SHOT:
-        return ILAInferencer(device=pick_device("auto"), classes=list(names) or None)
-    found = load("ila", shipped_models("ila")[model], classes=list(names) or None)
+        return ILAInferencer(device=pick_device("auto"), classes=list(names or MOTIONS))
+    found = load("ila", parts.chosen(model, shipped_models("ila")), classes=list(names) or None)
     assert isinstance(found, ILAInferencer)
     return found
 
@@ -92,7 +92,7 @@ def build_tab(folder: Path) -> tabs.Opening:
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             video = parts.video_input(value=files[0])
-            model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
+            model = parts.choice_input("Model", models, visible=len(models) > 1)
             names = gr.Textbox("", label="Class names", info="Separated by commas. Empty: those the model knows.",
                                placeholder=", ".join(MOTIONS[:6]) + ", ...")
             seconds = gr.Slider(1, 10, SECONDS, step=1, label="Seconds judged at once")

@@ -19,7 +19,8 @@ def visit(browser, page):
     """`visit(tab)` opens the page at a tab; afterwards nothing may have gone wrong or left the machine."""
     opened, complaints = browser.new_page(), []
     opened.set_default_timeout(SECONDS)
-    opened.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    opened.on("console", lambda line: complaints.append(f"{line.text} {line.location.get('url')}")
+              if line.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("request", lambda request: complaints.append(request.url) if is_elsewhere(request.url) else None)
 
@@ -165,3 +166,37 @@ def test_many_photos_come_back_as_one_archive(visit, own_files, tmp_path) -> Non
         panel(opened).get_by_role("button", name="Save all").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert sorted(archive.namelist()) == ["coffee.png", "rocket.png"]
+
+
+MARKUP = "<img src=x onerror=pwned=1>"
+
+
+def test_names_and_errors_are_shown_as_text(visit) -> None:
+    opened = visit("DenseCLIP")
+    before = answer_of(opened, "DenseCLIP")
+    panel(opened).get_by_label("Class names").fill(f"{MARKUP}, star")
+    panel(opened).get_by_role("button", name="Segment", exact=True).click()
+    wait_for_another(opened, "DenseCLIP", before)
+    assert MARKUP in panel(opened).locator(".legend").inner_text()
+
+    opened.locator("#tabs > .tab-wrapper [role=tab]", has_text="CLIP playground").click()
+    panel(opened).get_by_label("Names").filter(visible=True).fill(f"{MARKUP} {'x1 ' * 23}, star")
+    panel(opened).get_by_role("button", name="Name it", exact=True).click()
+    toast = opened.get_by_test_id("toast-body")
+    toast.wait_for()
+    assert "tokens" in toast.inner_text() and MARKUP in toast.inner_text()
+    assert opened.evaluate("window.pwned") is None and opened.locator("img[src=x]").count() == 0
+
+
+def test_a_class_list_of_its_own_names_the_models_that_ship(visit) -> None:
+    from clipapps.web.tabs import shipped_models
+
+    for tab, project in (("DenseCLIP", "denseclip"), ("ILA", "ila")):
+        opened = visit(tab)
+        field = panel(opened).get_by_label("Model", exact=True)
+        shipped = list(shipped_models(project))
+        assert field.count() == bool(shipped)
+        if shipped:
+            field.click()
+            options = opened.get_by_role("option").all_inner_texts()
+            assert [name for name, option in zip(shipped, options, strict=False) if name in option] == shipped

@@ -61,3 +61,68 @@ def test_a_users_mistake_reaches_the_page_and_a_fault_of_ours_says_nothing_insid
     with pytest.raises(parts.gr.Error) as caught:
         next(answers)
     assert caught.value.message == parts.FAULT_OF_OURS and "secret" not in str(caught.value)
+
+
+def test_a_film_within_the_limits_is_taken(tmp_path) -> None:
+    from clipapps.data.video.writing import write_video
+
+    write_video(tmp_path / "a.mp4", [np.zeros((32, 48, 3), np.uint8)] * 300, 30)
+    assert parts.video(str(tmp_path / "a.mp4")) == tmp_path / "a.mp4"
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "Choose a video"), (b"", "empty"), (b"a text", "is no video")])
+def test_what_is_no_film_is_refused_without_its_path(tmp_path, content, words) -> None:
+    if content is not None:
+        (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(BadSampleError, match=words) as caught:
+        parts.video(str(tmp_path / "a.mp4") if content is not None else None)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_fields_hand_on_what_came_also_when_they_are_built_anew() -> None:
+    for field, kind in ((parts.picture_input(), "image"), (parts.video_input(), "video"),
+                        (parts.files_input("x"), "file"), (parts.choice_input("x", ["a"]), "dropdown")):
+        anew = field.__class__(**field.constructor_args)
+        assert anew.get_block_name() == kind
+        single = type("Data", (), {"path": "/cache/a.png"})()
+        assert anew.preprocess(single) == "/cache/a.png" and anew.preprocess(None) is None
+        assert anew.preprocess("not in the list") == "not in the list"
+    many = parts.files_input("x")
+    assert many.preprocess(many.data_model([{"path": "/cache/a"}, {"path": "/cache/b"}])) == ["/cache/a", "/cache/b"]
+
+
+def test_a_choice_is_one_of_the_list() -> None:
+    assert parts.chosen("a", ["a", "b"]) == "a"
+    for wrong in ("c", None, ["a"], 3):
+        with pytest.raises(UserError, match="Take one of the list"):
+            parts.chosen(wrong, ["a", "b"])
+
+
+def test_a_long_answer_ends_when_its_time_is_over(monkeypatch) -> None:
+    now = iter(range(0, 1000, 40))
+    monkeypatch.setattr(parts.time, "monotonic", lambda: float(next(now)))
+    taken = []
+    with pytest.raises(UserError, match="longer than 100 s"):
+        for step in parts.in_time(iter("abcdefgh"), 100):
+            taken.append(step)
+    assert taken == ["a", "b", "c"]
+    assert list(parts.in_time(iter("ab"), 100)) == ["a", "b"]
+
+
+def test_folders_of_old_answers_are_removed(tmp_path) -> None:
+    import os
+    import time
+
+    old, recent = parts.fresh_folder(tmp_path), parts.fresh_folder(tmp_path)
+    (old / "a.png").write_text("old")
+    os.utime(old, (time.time() - 2 * parts.KEPT_SECONDS,) * 2)
+    new = parts.fresh_folder(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([recent, new])
+
+
+def test_an_archive_holds_the_files_by_their_names(tmp_path) -> None:
+    import zipfile
+
+    (tmp_path / "a.txt").write_text("a")
+    with zipfile.ZipFile(parts.bundle([tmp_path / "a.txt"], tmp_path / "all.zip")) as archive:
+        assert archive.namelist() == ["a.txt"] and archive.read("a.txt") == b"a"
