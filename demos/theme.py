@@ -28,6 +28,7 @@ CSS = """
 .block.answer { padding: 40px 16px 16px !important; min-height: 120px; }
 .answer .html-container, #head .html-container { padding: 0; }
 .answer > label svg, .answer > label span { display: none; }
+.input video { max-height: 310px; }
 .input button[aria-label="Trim video to selection"] { display: none; }
 button.lg { min-height: 44px; }
 .tab-container button { min-height: 44px; font-weight: 500; }

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from clipapps.project import get_project
 from clipapps.visualization.curves import curve_groups
+from clipapps.web import views
 from clipapps.web.parts import answering, gr
 from clipapps.web.training import Progress, TrainingRun
 from clipapps.web.views import LAYERS_JS
@@ -102,9 +101,10 @@ def train_panel(config: str, *, overrides: tuple[str, ...] = (), about: str = ""
             stop = gr.Button("Stop", variant="stop")
         status = gr.Markdown("Not started.")
         with gr.Row():
-            loss = gr.LinePlot(x="step", y="value", color="name", title="Loss", height=260, visible=False)
-            metric = gr.LinePlot(x="step", y="value", color="name", title="Validation", height=260, visible=False)
-        pictures = gr.Gallery(label="Pictures of the run", columns=2, height="auto", visible=False)
+            loss = answer_view("", label="Loss", visible=False)
+            metric = answer_view("", label="Validation", visible=False)
+        pictures = gr.Gallery(label="Pictures of the run", columns=2, height="auto", object_fit="contain",
+                              visible=False)
 
     @answering
     def train(request: gr.Request) -> Iterator[tuple[Any, ...]]:
@@ -139,16 +139,9 @@ def train_panel(config: str, *, overrides: tuple[str, ...] = (), about: str = ""
 
 def _shown(now: Progress) -> tuple[Any, ...]:
     groups = dict(curve_groups(now.records))
-    return (now.status, _plot(groups.get("loss")), _plot(groups.get("validation")),
-            gr.Gallery(now.pictures, visible=bool(now.pictures)))
-
-
-def _plot(lines: dict[str, tuple[list[float], list[float]]] | None) -> Any:
-    if not lines:
-        return gr.LinePlot(visible=False)
-    rows = [(step, value, name) for name, (steps, values) in lines.items()
-            for step, value in zip(steps, values, strict=True)]
-    return gr.LinePlot(pd.DataFrame(rows, columns=["step", "value", "name"]), visible=True)
+    plots = [gr.HTML(views.curves(title, groups[title]), visible=True) if title in groups else gr.HTML(visible=False)
+             for title in ("loss", "validation")]
+    return now.status, *plots, gr.Gallery(now.pictures, visible=bool(now.pictures))
 
 
 def close_runs(request: gr.Request) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -17,6 +18,10 @@ from PIL import Image
 from clipapps.visualization.masks import resize_mask
 
 LONGEST_SIDE = 960  # of a picture inside an answer
+_PLOT = (52, 8, 300, 146)  # left, top, width, height inside of 360 x 180
+#: color and dashes of each line, which can be told apart without its color
+_INKS = (("#6366f1", ""), ("#f97316", "6 3"), ("#0ea5e9", "2 3"), ("#16a34a", "8 3 2 3"), ("#db2777", "12 4"),
+         ("#a16207", "1 3"), ("#64748b", "4 4"), ("#7c3aed", "10 2 2 2"))
 
 CSS = """
 .view { display: flex; flex-direction: column; gap: 12px; margin: 0; }
@@ -49,19 +54,21 @@ CSS = """
 .view .key { display: flex; flex-wrap: wrap; gap: 4px 16px; }
 .view .key span { display: inline-flex; gap: 6px; align-items: center; }
 .view .key i { border-radius: 50%; border: 3px solid; background: none; }
+.view .curve { width: 100%; height: auto; font-size: 11px; fill: var(--body-text-color-subdued); }
+.view .curve path { fill: none; stroke: var(--border-color-primary); }
 .view .scroll { overflow-x: auto; }
 .view table { border: 0; border-collapse: separate; border-spacing: 3px; width: 100%; font-size: .85rem;
   font-variant-numeric: tabular-nums; margin: 0; }
 .view th { font-weight: 500; text-align: left; padding: 4px 8px; border: 0; background: none; color:
-  var(--body-text-color); max-width: 11rem; overflow-wrap: anywhere; }
+  var(--body-text-color); min-width: 56px; max-width: 11rem; overflow-wrap: break-word; }
 .view thead th { text-align: center; color: var(--body-text-color-subdued); font-size: .8rem; }
 .view td { position: relative; text-align: center; padding: 8px 6px 12px; border: 0; border-radius: 6px; color:
   var(--body-text-color); background: var(--background-fill-secondary); min-width: 48px; }
 .view td::after { content: ""; position: absolute; left: 5px; bottom: 5px; height: 4px; border-radius: 2px;
   background: var(--accent); width: calc((100% - 10px) * var(--share)); }
 .view td.best { font-weight: 700; }
-.view th img { width: 44px; height: 44px; object-fit: cover; border-radius: 6px; margin: 0; display: inline-block;
-  vertical-align: middle; }
+.view th img { max-width: none; width: 44px; height: 44px; object-fit: cover; border-radius: 6px; margin: 0;
+  display: inline-block; vertical-align: middle; }
 """
 
 # Delegated to the component's own element, which stays when its value is replaced.
@@ -148,6 +155,34 @@ def film_strip(frames: np.ndarray, times: Sequence[float], points: np.ndarray | 
     return f'<div class="view"><ol class="strip">{"".join(items)}</ol>{key}</div>'
 
 
+def curves(title: str, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Lines over the steps of a training, each with its name and its newest value.
+
+    Args:
+        lines: name -> (steps, values); the first eight are drawn.
+    """
+    shown = list(lines.items())[:len(_INKS)]
+    every_step = [step for _, (steps, _) in shown for step in steps]
+    every_value = [value for _, (_, values) in shown for value in values if math.isfinite(value)]
+    first, last, low, high = min(every_step), max(every_step), min(every_value, default=0), max(every_value, default=1)
+    left, top, width, height = _PLOT
+    drawn, key = [], []
+    for (name, (steps, values)), (ink, dashes) in zip(shown, _INKS, strict=False):
+        places = [(left + width * _share(step, first, last), top + height * (1 - _share(value, low, high)))
+                  for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+        drawn.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" stroke="{ink}" '
+                     f'stroke-width="2" stroke-dasharray="{dashes}" stroke-linejoin="round"/>')
+        drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{ink}"/>' for x, y in places[-1:]]
+        key.append(f'<span><i style="color:{ink}"></i>{escape(name)} {values[-1]:.4g}</span>')
+    right, bottom = left + width, top + height
+    texts = ((left - 6, top + 8, "end", f"{high:.3g}"), (left - 6, bottom, "end", f"{low:.3g}"),
+             (left, bottom + 16, "start", f"{first:g}"), (right, bottom + 16, "end", f"step {last:g}"))
+    words = "".join(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>' for x, y, anchor, text in texts)
+    return (f'<div class="view"><svg class="curve" viewBox="0 0 360 180" role="img" '
+            f'aria-label="{escape(title)} over the steps"><path d="M{left} {top}v{height}h{width}"/>'
+            f'{"".join(drawn)}{words}</svg><p class="key">{"".join(key)}</p></div>')
+
+
 def heat_table(rows: Sequence[tuple[str, Sequence[float]]], columns: Sequence[str], *,
                pictures: Sequence[np.ndarray] = (), low: float = 0.0, percent: bool = False) -> str:
     """Numbers with a bar each; the largest of a column is bold.
@@ -209,6 +244,10 @@ def _ring(point: np.ndarray, radius: float, color: str, extra: str) -> str:
     shape = f'cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="none"'
     return (f'<circle {shape} stroke="#fff" stroke-width="4.5"/>'
             f'<circle {shape} stroke="{color}" stroke-width="3" {extra}/>')
+
+
+def _share(value: float, low: float, high: float) -> float:
+    return 0.5 if high <= low else (value - low) / (high - low)
 
 
 def _css(color: Sequence[int]) -> str:

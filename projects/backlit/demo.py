@@ -126,7 +126,7 @@ def _many_photos(files: list[str], folder: Path) -> tabs.Opening:
                 cancel = gr.Button("Cancel", variant="stop")
                 save = gr.DownloadButton("Save all", interactive=False)
         with gr.Column(scale=6, min_width=320):
-            gallery = gr.Gallery(label="Enhanced", columns=2, height=420, object_fit="contain")
+            gallery = gr.Gallery(label="Enhanced", columns=2, height="auto", object_fit="contain")
             note = tabs.facts("Press Enhance all to get the photos as one archive.")
     running = button.click(_enhancing_many(folder), [images, *settings], [gallery, note, save], api_name="enhance_many",
                            concurrency_id=MODEL_QUEUE, show_progress_on=[note])

@@ -23,7 +23,7 @@ TITLE = "DenseCLIP"
 TRAINING_FREE = "CLIP alone, training-free"
 CONFIG = "denseclip/denseclip_fpn_tiny_toyworld"
 TRAINING = ("train_cfg.val_interval=60", "val_dataloader.dataset.num_scenes=64")  # so that pictures come in between
-BACKGROUND, GRAY = "background", (100, 116, 139)
+BACKGROUND = "background"
 Answer = tuple[str, str, str, dict[str, Any]]
 
 
@@ -41,10 +41,10 @@ def segment(image: np.ndarray, names: list[str], model: str = TRAINING_FREE) -> 
 
 
 def class_layers(result: SegmentationResult) -> list[views.Layer]:
-    """The classes of a segmented picture, the largest first; the background comes last, and gray."""
+    """The classes of a segmented picture, the largest first; the background comes last."""
     entries = sorted(result.to_dict()["classes"], key=lambda entry: entry["name"] == BACKGROUND)
-    return [views.Layer(entry["name"], GRAY if entry["name"] == BACKGROUND else color_of(result, entry["index"]),
-                        f"{entry['share']:.0%}", result.mask == entry["index"]) for entry in entries]
+    return [views.Layer(entry["name"], color_of(result, entry["index"]), f"{entry['share']:.0%}",
+                        result.mask == entry["index"]) for entry in entries]
 
 
 def object_layers(result: DetectionResult) -> list[views.Layer]:

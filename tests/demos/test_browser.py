@@ -115,7 +115,7 @@ def test_a_training_shows_itself_and_stops(visit) -> None:
     assert "clipapps train denseclip/" in panel(opened).locator(".train .command textarea").input_value()
     panel(opened).get_by_role("button", name="Start training").click()
     panel(opened).locator(".train").get_by_text(re.compile(r"Step [1-9]")).wait_for()
-    panel(opened).locator(".train canvas, .train .vega-embed svg").first.wait_for()
+    panel(opened).locator(".train .curve polyline").first.wait_for()
     panel(opened).get_by_role("button", name="Stop", exact=True).click()
     panel(opened).locator(".train").get_by_text(re.compile(r"Stopped at step \d+")).wait_for()
 

@@ -10,8 +10,8 @@ pytest.importorskip("gradio", reason="the demo needs gradio")
 PALETTE = [(10, 20, 30), (40, 50, 60), (70, 80, 90)]
 
 
-def test_classes_are_layers_with_their_shares_and_the_background_is_last_and_gray() -> None:
-    from clipapps.projects.denseclip.demo import GRAY, class_layers
+def test_classes_are_layers_with_their_shares_and_the_background_is_last() -> None:
+    from clipapps.projects.denseclip.demo import class_layers
     from clipapps.projects.denseclip.inferencer import SegmentationResult
 
     mask = np.zeros((10, 10), np.uint8)
@@ -20,7 +20,7 @@ def test_classes_are_layers_with_their_shares_and_the_background_is_last_and_gra
                                 ("background", "cup", "star"), PALETTE)
     layers = class_layers(result)
     assert [(layer.name, layer.note, layer.color) for layer in layers] == [
-        ("cup", "20%", PALETTE[1]), ("star", "10%", PALETTE[2]), ("background", "70%", GRAY)]
+        ("cup", "20%", PALETTE[1]), ("star", "10%", PALETTE[2]), ("background", "70%", PALETTE[0])]
     assert [int(layer.mask.sum()) for layer in layers] == [20, 10, 70]
 
 

@@ -99,3 +99,12 @@ def test_a_table_has_a_bar_for_each_number_and_marks_the_largest_of_a_column() -
 def test_pictures_in_answers_have_a_bound(side) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (side, 40, 3), np.uint8)
     assert max(opened(views.picture_uri(noise, 100)).size) == min(side, 100)
+
+
+def test_curves_lie_in_their_ranges_and_leave_out_what_is_not_finite() -> None:
+    html = views.curves("loss", {"a": ([10, 20, 30], [4.0, float("nan"), 2.0]), MARKUP: ([20], [3.0])})
+    lines = [[tuple(map(float, place.split(","))) for place in attributes["points"].split()]
+             for tag, attributes in elements(html) if tag == "polyline"]
+    left, top, width, height = views._PLOT
+    assert lines == [[(left, top), (left + width, top + height)], [(left + width / 2, top + height / 2)]]
+    assert "a 2</span>" in html and "step 30" in html and "&lt;img" in html and "<img" not in html
