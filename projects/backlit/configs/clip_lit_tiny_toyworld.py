@@ -1,4 +1,4 @@
-"""CLIP-LIT with the built-in tiny CLIP on the toy world: a minute or two on one CPU core.
+"""CLIP-LIT with the built-in tiny CLIP on the toy world: about three minutes on one CPU core.
 
 clipapps train backlit/clip_lit_tiny_toyworld
 """
@@ -13,8 +13,8 @@ with read_base():
     from ._base_.toyworld import *
 
 model = dict(_model, guidance=dict(type=PromptPair, length=16))
+optim_wrapper["paramwise_cfg"] = dict(custom_keys=dict(guidance=dict(lr_mult=0.6)))
+param_scheduler = [dict(_decay, begin=60, end=_learned_steps)]
 train_cfg = dict(
-    type=BacklitTrainLoop, max_iters=200, val_interval=200, guidance_batch_size=16,
-    schedule=dict(type=CorrectedSchedule, initialize_iters=50, reconstruct_iters=10, enhance_iters=60, refine_iters=15,
-                  enhance_extension=10, refine_extension=5, max_extensions=2, display_every=10, score_window=10,
-                  reinit_grace=20))
+    type=BacklitTrainLoop, max_iters=_learned_steps, val_interval=_learned_steps, guidance_batch_size=16,
+    schedule=dict(type=CorrectedSchedule, initialize_iters=50, refine_iters=20, **_round))
