@@ -26,6 +26,8 @@ def run(*arguments: str) -> str:
     (("backbone.py", "--archs", "tiny-rn", "--pairs", "1"), "peak memory"),
     (("startup.py", "--runs", "1"), "import clipapps"),
     (("backlit.py", "image", "equal", "--threads", "1", "--runs", "1"), "tiles of 100"),
+    (("backlit_training.py", "toyworld", "--methods", "RAVE", "--seeds", "0", "--every", "2", "--set",
+      "train_cfg.max_iters=2"), "largest fall"),
     (("video.py", "--runs", "1", "--workers", "0"), "loader, 0 workers"),
     (("ila.py", "insert", "--runs", "1"), "of the released form"),
 ], ids=lambda value: value[0] if isinstance(value, tuple) else "")
