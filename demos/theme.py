@@ -17,7 +17,7 @@ CSS = """
 .gradio-container { width: 100%; }
 .gradio-container .main.fillable { width: 100%; max-width: 1180px; margin: 0 auto; padding: 16px 24px; }
 .gradio-container .main > .wrap { width: 100%; }
-.slider-wrap .outer { color: #fff; }
+.slider-wrap .icon-wrap { color: #fff !important; }
 #head .brand { display: flex; align-items: center; gap: 14px; padding: 4px 0; }
 #head svg { width: 40px; height: 40px; flex: none; }
 #head h1 { font-size: 1.5rem; line-height: 1.2; margin: 0; letter-spacing: -.02em; }

@@ -54,7 +54,8 @@ CSS = """
 .view .key { display: flex; flex-wrap: wrap; gap: 4px 16px; }
 .view .key span { display: inline-flex; gap: 6px; align-items: center; }
 .view .key i { border-radius: 50%; border: 3px solid; background: none; }
-.view .curve { width: 100%; height: auto; font-size: 11px; fill: var(--body-text-color-subdued); }
+.view .curve { width: 100%; max-width: 480px; height: auto; margin: 0 auto; font-size: 11px;
+  fill: var(--body-text-color-subdued); }
 .view .curve path { fill: none; stroke: var(--border-color-primary); }
 .view .scroll { overflow-x: auto; }
 .view table { border: 0; border-collapse: separate; border-spacing: 3px; width: 100%; font-size: .85rem;

@@ -24,8 +24,8 @@ from clipapps.web.tabs import MODEL_QUEUE, train_panel
 TITLE = "Backlit"
 CONFIG = "backlit/rave_tiny_toyworld"
 TRAINING = ("train_cfg.val_interval=20",)  # so that pictures come in between
-PHOTOS = {"chelsea": 2, "coffee": 4, "rocket": 2}  # CC0, shipped by scikit-image; the seed that puts each into shade
-HIGHEST_GAIN = 8
+PHOTOS = {"rocket": 2, "chelsea": 2, "coffee": 4}  # CC0, shipped by scikit-image; the seed that puts each into shade
+BOLDEST, HIGHEST_GAIN = 2, 8
 MAX_PHOTOS = 24
 FAST_SIDE = 288  # of the copy that the light is computed on, as for videos
 EXAMPLE_SIDE = 480
@@ -75,7 +75,7 @@ def build_tab(folder: Path) -> tabs.Opening:
 def _settings() -> list[Any]:
     strength, max_gain, is_protected, is_exact = DEFAULTS
     with gr.Group():
-        fields = [gr.Slider(0, 1, strength, step=0.05, label="Strength"),
+        fields = [gr.Slider(0, BOLDEST, strength, step=0.05, label="Strength"),
                   gr.Slider(1, HIGHEST_GAIN, max_gain, step=0.5, label="Brighten at most, times")]
         with gr.Row():
             return [*fields, gr.Checkbox(is_protected, label="Protect highlights", min_width=140,
