@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from clipapps.clip.weights import BUILTIN
+from clipapps.data.arrays import as_images
 from clipapps.data.images import png_bytes
 from clipapps.data.inputs import list_files, unique_names
 from clipapps.data.video import VIDEO_SUFFIXES, VideoReader
@@ -145,9 +147,15 @@ class ILAInferencer(Inferencer):
 
     Raises:
         WeightsError: they cannot be used. UserError: classes that the model cannot score, or a value out of range.
+
+    >>> from clipapps.toyworld import sample_motion
+    >>> result = ILAInferencer(top=3)(sample_motion(0, 0).frames(16, 48))[0]
+    >>> len(result.best()), result.method, result.points.shape
+    (3, 'ila_tiny_toyworld', (3, 4))
     """
 
     suffixes = VIDEO_SUFFIXES
+    watches_cameras = True
 
     def __init__(self, weights: str | Path | None = None, device: torch.device | str = "cpu", *,
                  classes: Sequence[str] | None = None, config: str | Path | None = None, arch: str | None = None,
@@ -193,12 +201,16 @@ class ILAInferencer(Inferencer):
         """Results one by one.
 
         Args:
-            inputs: a video file, a folder, an array (N, H, W, 3) uint8 RGB, the number of a camera (a result for each
-                window, for ever), or a list of these.
+            inputs: a video file, a folder, frames in memory (an array (N, H, W, 3) uint8 RGB, or a tensor (N, 3, H, W),
+                uint8 or floating-point in 0..1), the number of a camera (a result for each window, for ever), or a
+                list, tuple or iterator of these.
 
         Raises:
             BadSampleError: a file is no whole video; the message names it.
         """
+        if isinstance(inputs, Iterator):
+            yield from self.stream_each(inputs)
+            return
         items = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         files = [list_files(item, self.suffixes) if isinstance(item, (str, os.PathLike)) else [] for item in items]
         names = iter(unique_names([file for of_item in files for file in of_item]))
@@ -206,7 +218,7 @@ class ILAInferencer(Inferencer):
             if isinstance(item, int):
                 yield from self._watch(item)
             elif not isinstance(item, (str, os.PathLike)):
-                yield self.predict(np.asarray(item), f"video{index}")
+                yield self.predict(np.stack(as_images(item)), f"video{index}")
             for file in of_item:
                 with VideoReader(file) as video:
                     seconds = video.duration
@@ -216,23 +228,20 @@ class ILAInferencer(Inferencer):
 
     def predict(self, image: Image, name: str) -> VideoResult:
         """Frames (N, H, W, 3) uint8 RGB, or one frame, -> what is in them."""
-        frames = image[None] if image.ndim == 3 else image
-        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
-            raise UserError(f"A video array has shape {image.shape} and type {image.dtype}; expected (N, H, W, 3) "
-                            "uint8 in RGB order.")
-        return self.recognize(array_frames(frames), name)
+        return self.recognize(array_frames(np.stack(as_images(image))), name)
 
     def recognize(self, frames: TimedFrames, name: str, seconds: float = 0.0) -> VideoResult:
         """Frames with their seconds -> the result; `seconds` of the whole video are for the progress alone."""
         found: list[Recognized] = []
         shown, points, surest = None, None, -1.0
-        for window in self._windows(frames):
-            scores, its_points = self.judge(window)
-            found.append(Recognized(window.start, window.end, scores))
-            if scores.max() > surest:
-                shown, points, surest = window, its_points, float(scores.max())
+        windows = self._windows(frames)
+        while batch := list(islice(windows, self.batch_size)):
+            for window, (scores, its_points) in zip(batch, self.judge(batch), strict=True):
+                found.append(Recognized(window.start, window.end, scores))
+                if scores.max() > surest:
+                    shown, points, surest = window, its_points, float(scores.max())
             if self.progress is not None and seconds > 0:
-                self.progress(min(1.0, window.end / seconds))
+                self.progress(min(1.0, batch[-1].end / seconds))
         if shown is None:
             raise UserError(f"{name} has no frames.")
         return VideoResult(name, shown.frames[0], found, self.class_names, shown, points, self.method, self.top,
@@ -243,19 +252,19 @@ class ILAInferencer(Inferencer):
 
     def _watch(self, camera: int) -> Iterator[VideoResult]:
         for index, window in enumerate(self._windows(camera_frames(camera))):
-            scores, points = self.judge(window)
+            [(scores, points)] = self.judge([window])
             yield VideoResult(f"camera{camera}_{index:05d}", window.frames[0],
                               [Recognized(window.start, window.end, scores)], self.class_names, window, points,
                               self.method, self.top)
 
-    @torch.inference_mode()
-    def judge(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
-        """Probabilities (K,) of a window, and its interactive points (T - 1, 4), None without alignment."""
-        clip = torch.from_numpy(window.frames).to(self.device).permute(0, 3, 1, 2)[None]
-        features = self.model.encode(self.model.data_preprocessor.normalize(clip))
-        scores = self.model.classify(features).float().softmax(dim=-1)[0].cpu().numpy()
-        points = features.aligned[self.layer].points[0].float().cpu().numpy() if features.aligned else None
-        return scores, points
+    def judge(self, windows: Sequence[Window]) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Probabilities (K,) of each window, and its interactive points (T - 1, 4), None without alignment."""
+        clips = torch.from_numpy(np.stack([window.frames for window in windows])).to(self.device)
+        with self.computing():
+            features = self.model.encode(self.model.data_preprocessor.normalize(clips.permute(0, 1, 4, 2, 3)))
+            scores = self.model.classify(features).float().softmax(dim=-1).cpu().numpy()
+            points = features.aligned[self.layer].points.float().cpu().numpy() if features.aligned else None
+        return [(own, None if points is None else points[index]) for index, own in enumerate(scores)]
 
 
 def view_of(cfg: Config, model: ILAClassifier, *, is_own: bool = True) -> tuple[int, float]:

@@ -145,12 +145,6 @@ def test_videos_are_read_at_the_size_of_the_training(config, view):
     assert view_of(load_config(f"ila/{config}"), build_empty(load_config("ila/ila_tiny_toyworld"))) == view
 
 
-@pytest.mark.parametrize(("config", "view"), [("ila_tiny_toyworld", (48, 1.0)), ("ila_tiny_toyworld_videos", (48, 1.0)),
-                                              ("ila_vit_b32_8f_k400", (224, 256 / 224))])
-def test_videos_are_read_at_the_size_of_the_training(config, view):
-    assert view_of(load_config(f"ila/{config}"), build_empty(load_config("ila/ila_tiny_toyworld"))) == view
-
-
 def test_zero_shot_takes_any_names():
     found = load("ila", clip_weights=None, classes=["a red star", "a house", "rain"])(film(0.5))[0]
     assert found.class_names == ("a red star", "a house", "rain") and found.points is None
