@@ -31,7 +31,7 @@ if __name__ == "__main__":
     mean, std = train.mean(0), train.std(0) + 1e-6
     probe = nn.Linear(train.shape[1], len(TEXTURES))
     optimizer = torch.optim.AdamW(probe.parameters(), lr=3e-3, weight_decay=0.1)
-    for step in range(400):
+    for _step in range(400):
         loss = F.cross_entropy(probe((train - mean) / std), labels)
         optimizer.zero_grad(), loss.backward(), optimizer.step()
     prompts = clip.encode_text([f"a picture of a {name} thing." for name in TEXTURES], normalize=True)

@@ -87,7 +87,7 @@ class ZeroShotClassifier(Inferencer):
                  clip_weights: str = "builtin", top: int = 5) -> None:
         names = tuple(CATEGORIES if classes is None else classes)
         if isinstance(classes, str) or not names or top < 1:
-            raise UserError(f"`classes` is a list of at least one name and `top` at least 1, not {classes!r} and {top}.")
+            raise UserError(f"`classes` is a list of at least one name, and `top` at least 1; not {classes!r}, {top}.")
         if template.count("{}") != 1:
             raise UserError(f"The template {template!r} needs {{}} exactly once, where the name belongs.")
         self.device, self.class_names, self.top = torch.device(device), names, int(top)

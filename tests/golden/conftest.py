@@ -32,7 +32,7 @@ SHARED = Path(os.environ.get("CLIPAPPS_SHARED", HERE.parent.parent.parent / "sha
 Tolerances = Mapping[str, Sequence[tuple[str, str, Any]]]
 
 #: with the variable set only the cases are collected
-collect_ignore = ["test_harness.py"] if GIVEN else []
+collect_ignore = ["test_harness.py", "test_kinks.py"] if GIVEN else []
 
 #: what a case.json says about itself; every other list or dict in a case without tensors is an expected output
 ABOUT = {"case", "what", "hyper_parameters", "inputs", "outputs", "tolerance", "dtype", "device", "source", "formula"}
