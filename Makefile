@@ -20,7 +20,7 @@ quickstart: $(STAMP)
 	@$(BIN)/clipapps quickstart $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
