@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,15 +26,16 @@ from .preprocessing import IMAGENET_MEAN
 Sample = dict[str, Any]
 
 
-class ClipStep:
+class ClipStep(ABC):
     """A step of a pipeline: a sample in, a sample out; what comes in is not changed."""
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample after this step."""
         return self._changed(sample)
 
+    @abstractmethod
     def _changed(self, sample: Sample) -> Sample:
-        raise NotImplementedError
+        """The sample after this step."""
 
 
 @TRANSFORMS.register_module()
